@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _LINUX_FOLIO_MAPCOUNT_H
+#define _LINUX_FOLIO_MAPCOUNT_H
+
+/*
+ * Who maps a large folio: the arithmetic.
+ *
+ * Every MM that can map folios has an ID. For each large folio we track, over
+ * all page table entries that map any part of it,
+ *
+ *	n	their number: the total mapcount,
+ *	S1	the sum of the IDs of the MMs they belong to, and
+ *	S2	the sum of the squares of these IDs.
+ *
+ * All n entries belong to the MM with the ID c exactly when none of the IDs
+ * deviates from c, that is, when
+ *
+ *	sum((id - c)^2) = S2 - 2 * c * S1 + n * c^2 = 0
+ *
+ * which is the case if and only if S1 == n * c and S2 == n * c^2. If we do not
+ * know c, "all IDs are the same" is n * S2 == S1^2 (Cauchy-Schwarz).
+ *
+ * The answer depends on the current mappings only, not on how we got there, and
+ * it is exact for any number of MMs, as long as the sums of up to
+ * MM_SUMS_EXACT_MAX mappings cannot wrap. With more mappings than that, we do
+ * not test but say "shared", which is always safe: the sums may then wrap, but
+ * they are right again as soon as enough mappings are gone.
+ *
+ * This header is free of locking, struct folio and mm_types.h on purpose: it
+ * compiles in user space as it is. See <linux/rmap.h> for the users.
+ */
+
+#include <linux/bits.h>
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+#ifdef CONFIG_64BIT
+/*
+ * Four times PID_MAX_LIMIT. S2 of 2^16 mappings fits into 64 bits, S1 of INT_MAX
+ * mappings fits into 55 bits: only S2 ever wraps.
+ */
+typedef unsigned int mm_id_t;
+#define MM_ID_BITS		24
+#define MM_SUMS_EXACT_MAX	((1U << 16) - 1)
+#else /* !CONFIG_64BIT */
+/*
+ * PID_MAX_LIMIT implicitly limits the number of MMs we could ever have to
+ * 15 bit. S1 has 30 bits to itself, S2 never wraps. There is no room for the
+ * upper half of S2 in an order-1 folio.
+ */
+typedef unsigned short mm_id_t;
+#define MM_ID_BITS		15
+#define MM_SUMS_EXACT_MAX	((1U << 15) - 1)
+#define MM_SUMS_EXACT_MAX_ORDER1 4U
+#endif /* CONFIG_64BIT */
+
+/* We implicitly use the dummy ID for init-mm etc. where we never rmap pages. */
+#define MM_ID_DUMMY		0
+#define MM_ID_MIN		(MM_ID_DUMMY + 1)
+#define MM_ID_MAX		((1U << MM_ID_BITS) - 1)
+
+/*
+ * S1 shares a word with the lock that protects n, S1 and S2, and with the
+ * current verdict for everyone who does not hold the lock.
+ */
+#define FOLIO_MM_IDS_LOCK_BITNUM	(BITS_PER_LONG - 1)
+#define FOLIO_MM_IDS_LOCK_BIT		(1UL << FOLIO_MM_IDS_LOCK_BITNUM)
+#define FOLIO_MM_IDS_SHARED_BITNUM	(BITS_PER_LONG - 2)
+#define FOLIO_MM_IDS_SHARED_BIT		(1UL << FOLIO_MM_IDS_SHARED_BITNUM)
+#define FOLIO_MM_IDS_SUM_MASK		(FOLIO_MM_IDS_SHARED_BIT - 1)
+
+/**
+ * struct mm_sums - The owners of the mappings of a large folio.
+ * @squares: S2, the sum of the squares of the MM IDs, modulo 2^64.
+ * @ids: S1, the sum of the MM IDs, modulo FOLIO_MM_IDS_SUM_MASK + 1.
+ * @mapcount: n, the number of mappings.
+ * @exact_max: Up to this many mappings, @shared is exact.
+ * @shared: Whether more than one MM might have mappings. Never false if more
+ *    than one MM has mappings; never true if only one MM has mappings and
+ *    @mapcount does not exceed @exact_max.
+ */
+struct mm_sums {
+	u64		squares;
+	unsigned long	ids;
+	unsigned int	mapcount;
+	unsigned int	exact_max;
+	bool		shared;
+};
+
+/**
+ * mm_sums_only() - Whether all mappings belong to the given MM.
+ * @sums: The sums. The mapcount must not exceed the exact_max.
+ * @id: The ID of the MM.
+ *
+ * Testing only whether the variance is zero, in 64 bits, would be wrong: two
+ * MMs with IDs that differ by 2^23 and 512 mappings each give exactly 2^64.
+ * Here, S1 does not wrap, and once S1 fits, the variance is smaller than 2^64.
+ *
+ * Return: true if there is no mapping of any other MM.
+ */
+static __always_inline bool mm_sums_only(const struct mm_sums *sums, mm_id_t id)
+{
+	const u64 ids = (u64)sums->mapcount * id;
+
+	return sums->ids == ids && sums->squares == ids * id;
+}
+
+/**
+ * mm_sums_single() - Whether all mappings belong to a single MM, no matter which.
+ * @sums: The sums. The mapcount must not be 0 or exceed the exact_max.
+ *
+ * Neither S1 nor S2 can have wrapped, and the products are calculated in twice
+ * the number of bits. Without 128 bit arithmetic, divide instead to obtain the
+ * only ID that could be the one.
+ *
+ * Return: true if there are no two mappings of different MMs.
+ */
+static __always_inline bool mm_sums_single(const struct mm_sums *sums)
+{
+#ifndef CONFIG_64BIT
+	return sums->mapcount * sums->squares == (u64)sums->ids * sums->ids;
+#elif defined(CONFIG_ARCH_SUPPORTS_INT128)
+	return (unsigned __int128)sums->mapcount * sums->squares ==
+	       (unsigned __int128)sums->ids * sums->ids;
+#else
+	return mm_sums_only(sums, sums->ids / sums->mapcount);
+#endif
+}
+
+/**
+ * mm_sums_add() - Account new mappings.
+ * @sums: The sums to update.
+ * @id: The ID of the MM that maps.
+ * @nr: The number of new mappings.
+ *
+ * As long as the folio is not shared, all mappings belong to the MM with the ID
+ * S1 / n, so one multiplication tells whether @id is a different one.
+ *
+ * Context: The sums of a folio must be protected by the large mapcount lock.
+ */
+static __always_inline void mm_sums_add(struct mm_sums *sums, mm_id_t id,
+		unsigned int nr)
+{
+	const unsigned long ids = (unsigned long)nr * id;
+
+	if (sums->ids != (unsigned long)sums->mapcount * id)
+		sums->shared = true;
+
+	sums->mapcount += nr;
+	sums->ids = (sums->ids + ids) & FOLIO_MM_IDS_SUM_MASK;
+	sums->squares += (u64)ids * id;
+
+	if (unlikely(sums->mapcount > sums->exact_max))
+		sums->shared = true;
+}
+
+/**
+ * mm_sums_sub() - Account the removal of mappings.
+ * @sums: The sums to update.
+ * @id: The ID of the MM that unmaps.
+ * @nr: The number of mappings removed, all of them added before with @id.
+ *
+ * Whether only one MM is left has to be found out only if there were several.
+ *
+ * Context: The sums of a folio must be protected by the large mapcount lock.
+ */
+static __always_inline void mm_sums_sub(struct mm_sums *sums, mm_id_t id,
+		unsigned int nr)
+{
+	const unsigned long ids = (unsigned long)nr * id;
+
+	sums->mapcount -= nr;
+	sums->ids = (sums->ids - ids) & FOLIO_MM_IDS_SUM_MASK;
+	sums->squares -= (u64)ids * id;
+
+	if (sums->shared && sums->mapcount <= sums->exact_max)
+		sums->shared = sums->mapcount && !mm_sums_single(sums);
+}
+
+#endif /* _LINUX_FOLIO_MAPCOUNT_H */

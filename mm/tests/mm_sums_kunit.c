@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests for the mapcounts of large folios: the arithmetic that tells who
+ * maps them. Also compiled in user space, see tools/testing/folio_mapcount.
+ */
+#include <kunit/test.h>
+
+#include "mm_sums_model.h"
+
+#define NR_STEPS	20000
+
+/* Every history of up to MAX_DEPTH single maps and unmaps by three MMs. */
+#define MAX_DEPTH	6
+
+static void any_history(struct kunit *test, struct mm_sums sums,
+		unsigned int *mapped, const mm_id_t *ids, int depth)
+{
+	struct mm_sums next;
+	int i;
+
+	check_sums(test, &sums, mapped, ids);
+	if (!depth)
+		return;
+
+	for (i = 0; i < 3; i++) {
+		next = sums;
+		mm_sums_add(&next, ids[i], 1);
+		mapped[i]++;
+		any_history(test, next, mapped, ids, depth - 1);
+		mapped[i]--;
+
+		if (!mapped[i])
+			continue;
+		next = sums;
+		mm_sums_sub(&next, ids[i], 1);
+		mapped[i]--;
+		any_history(test, next, mapped, ids, depth - 1);
+		mapped[i]++;
+	}
+}
+
+static void mm_sums_all_histories(struct kunit *test)
+{
+	/* The mean of the first two is the third. */
+	static const mm_id_t ids[NR_MMS] = { 1, 3, 2 };
+	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
+	unsigned int mapped[NR_MMS] = {};
+
+	any_history(test, sums, mapped, ids, MAX_DEPTH);
+	/* No longer exact with more than two mappings. */
+	sums.exact_max = 2;
+	any_history(test, sums, mapped, ids, MAX_DEPTH);
+}
+
+struct seed_param {
+	unsigned long long seed;
+};
+
+static const struct seed_param seed_params[] = {
+	{ 1 }, { 2 }, { 3 }, { 0x5eed }, { 0xfeedface }, { 0xdeadbeefcafe },
+};
+
+static void seed_desc(const struct seed_param *p, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "seed=%#llx", p->seed);
+}
+
+KUNIT_ARRAY_PARAM(seed, seed_params, seed_desc);
+
+/* Any history of maps and unmaps, few and many mappings, sizes up to a PMD. */
+static void mm_sums_random_history(struct kunit *test)
+{
+	const struct seed_param *p = test->param_value;
+	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
+	unsigned int mapped[NR_MMS] = {};
+	mm_id_t ids[NR_MMS];
+	struct rnd_state rnd;
+	int i, step;
+
+	prandom_seed_state(&rnd, p->seed);
+	random_ids(&rnd, ids);
+
+	for (step = 0; step < NR_STEPS; step++) {
+		/* Every now and then, have few owners only, or none at all. */
+		const bool shrink = (step / 50) % 2;
+		unsigned int nr = 1 + prandom_u32_state(&rnd) % 512;
+
+		i = prandom_u32_state(&rnd) % NR_MMS;
+		if (!shrink || !mapped[i]) {
+			if (shrink)
+				continue;
+			mm_sums_add(&sums, ids[i], nr);
+			mapped[i] += nr;
+		} else {
+			if (prandom_u32_state(&rnd) % 4)
+				nr = mapped[i];
+			nr = min(nr, mapped[i]);
+			mm_sums_sub(&sums, ids[i], nr);
+			mapped[i] -= nr;
+		}
+		check_sums(test, &sums, mapped, ids);
+	}
+
+	for (i = 0; i < NR_MMS; i++) {
+		if (!mapped[i])
+			continue;
+		mm_sums_sub(&sums, ids[i], mapped[i]);
+		mapped[i] = 0;
+		check_sums(test, &sums, mapped, ids);
+	}
+}
+
+/* With too many mappings to be exact, shared; exact again with fewer of them. */
+static void mm_sums_exact_max(struct kunit *test)
+{
+	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
+	const mm_id_t id = MM_ID_MAX, other = MM_ID_MIN;
+	int i;
+
+	mm_sums_add(&sums, id, MM_SUMS_EXACT_MAX - 1);
+	KUNIT_EXPECT_FALSE(test, sums.shared);
+	mm_sums_add(&sums, id, 1);
+	KUNIT_EXPECT_FALSE(test, sums.shared);
+	KUNIT_EXPECT_TRUE(test, mm_sums_only(&sums, id));
+	mm_sums_add(&sums, id, 1);
+	KUNIT_EXPECT_TRUE(test, sums.shared);
+	mm_sums_sub(&sums, id, 1);
+	KUNIT_EXPECT_FALSE(test, sums.shared);
+
+	/* The largest variance there is. */
+	mm_sums_sub(&sums, id, MM_SUMS_EXACT_MAX / 2);
+	mm_sums_add(&sums, other, MM_SUMS_EXACT_MAX / 2);
+	KUNIT_EXPECT_EQ(test, sums.mapcount, MM_SUMS_EXACT_MAX);
+	KUNIT_EXPECT_TRUE(test, sums.shared);
+	KUNIT_EXPECT_FALSE(test, mm_sums_single(&sums));
+
+	/* S2 may wrap as often as it wants to. */
+	for (i = 0; i < 16; i++)
+		mm_sums_add(&sums, id, MM_SUMS_EXACT_MAX);
+	KUNIT_EXPECT_TRUE(test, sums.shared);
+	mm_sums_sub(&sums, other, MM_SUMS_EXACT_MAX / 2);
+	KUNIT_EXPECT_TRUE(test, sums.shared);
+	for (i = 0; i < 16; i++)
+		mm_sums_sub(&sums, id, MM_SUMS_EXACT_MAX);
+	KUNIT_EXPECT_FALSE(test, sums.shared);
+	KUNIT_EXPECT_TRUE(test, mm_sums_only(&sums, id));
+
+	mm_sums_sub(&sums, id, sums.mapcount);
+	KUNIT_EXPECT_FALSE(test, sums.shared);
+	KUNIT_EXPECT_EQ(test, sums.ids, 0);
+	KUNIT_EXPECT_EQ(test, sums.squares, 0);
+}
+
+#ifdef CONFIG_64BIT
+/*
+ * In 64 bits, n * S2 - S1^2 of two MMs with 512 mappings each and IDs that are
+ * 2^23 apart is 2^64, which is 0: a test for that would call the folio exclusive
+ * and let one of them write to the memory of the other.
+ */
+static void mm_sums_wrap_trap(struct kunit *test)
+{
+	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
+	const mm_id_t id = 4711, other = id + (1U << 23), third = 815;
+
+	mm_sums_add(&sums, id, 512);
+	KUNIT_EXPECT_FALSE(test, sums.shared);
+	mm_sums_add(&sums, other, 512);
+	KUNIT_EXPECT_TRUE(test, sums.shared);
+	/* This is the trap ... */
+	KUNIT_EXPECT_EQ(test, sums.mapcount * sums.squares,
+			(u64)sums.ids * sums.ids);
+	/* ... which we must not fall into. */
+	KUNIT_EXPECT_FALSE(test, mm_sums_single(&sums));
+	KUNIT_EXPECT_FALSE(test, mm_sums_only(&sums, id));
+	KUNIT_EXPECT_FALSE(test, mm_sums_only(&sums, other));
+	KUNIT_EXPECT_FALSE(test, mm_sums_only(&sums, (id + other) / 2));
+
+	/* Get there by unmapping, too. */
+	mm_sums_add(&sums, third, 512);
+	mm_sums_sub(&sums, third, 512);
+	KUNIT_EXPECT_TRUE(test, sums.shared);
+	mm_sums_sub(&sums, id, 512);
+	KUNIT_EXPECT_FALSE(test, sums.shared);
+	KUNIT_EXPECT_TRUE(test, mm_sums_only(&sums, other));
+}
+#else /* !CONFIG_64BIT */
+/* On 32bit, an order-1 folio has room for the lower half of S2 only. */
+static void mm_sums_order1_32bit(struct kunit *test)
+{
+	static const mm_id_t ids[NR_MMS] = { MM_ID_MAX, MM_ID_MAX - 1, MM_ID_MIN };
+	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX_ORDER1 };
+	unsigned int mapped[NR_MMS] = {};
+	struct rnd_state rnd;
+	int i, step;
+
+	prandom_seed_state(&rnd, 32);
+
+	for (step = 0; step < NR_STEPS; step++) {
+		i = prandom_u32_state(&rnd) % 3;
+		if (mapped[i] && prandom_u32_state(&rnd) % 2) {
+			mm_sums_sub(&sums, ids[i], 1);
+			mapped[i]--;
+		} else {
+			mm_sums_add(&sums, ids[i], 1);
+			mapped[i]++;
+		}
+		sums.squares = (u32)sums.squares;
+		if (sums.mapcount <= MM_SUMS_EXACT_MAX_ORDER1)
+			check_sums(test, &sums, mapped, ids);
+		else
+			KUNIT_EXPECT_TRUE(test, sums.shared);
+	}
+}
+#endif /* CONFIG_64BIT */
+
+static struct kunit_case mm_sums_cases[] = {
+	KUNIT_CASE(mm_sums_all_histories),
+	KUNIT_CASE_PARAM(mm_sums_random_history, seed_gen_params),
+	KUNIT_CASE(mm_sums_exact_max),
+#ifdef CONFIG_64BIT
+	KUNIT_CASE(mm_sums_wrap_trap),
+#else /* !CONFIG_64BIT */
+	KUNIT_CASE(mm_sums_order1_32bit),
+#endif /* CONFIG_64BIT */
+	{}
+};
+
+static struct kunit_suite mm_sums_suite = {
+	.name = "folio_mapcount_sums",
+	.test_cases = mm_sums_cases,
+};
+kunit_test_suite(mm_sums_suite);
+
+MODULE_DESCRIPTION("KUnit tests for the sums of MM IDs");
+MODULE_LICENSE("GPL");

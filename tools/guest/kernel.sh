@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Configure and build a scenario's kernel, out of tree:
+#
+#	kernel.sh TREE SCENARIO OUT
+#
+# The configuration is tinyconfig and the scenario's fragments; each of their
+# lines must stick. A line "?CONFIG_X=y" counts only if the tree knows X. A
+# second run with nothing changed leaves make nothing to do.
+set -eu
+
+guest=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=common.sh
+. "$guest/common.sh"
+
+[ $# -eq 3 ] || die "$EXIT_USAGE" "usage: kernel.sh TREE SCENARIO OUT"
+need_tree "$1"
+tree=$(cd "$1" && pwd)
+scenario=$2
+[ -f "$scenario" ] || scenario=$guest/scenarios/$2.scenario
+[ -f "$scenario" ] || die "$EXIT_USAGE" "no scenario $2"
+need gcc:gcc make:make bison:bison flex:flex bc:bc
+need_space "$3" 1024
+out=$(cd "$3" && pwd)
+log=$out/build.log
+
+# known_symbol NAME: does any Kconfig file of the tree define it?
+known_symbol()
+{
+	grep -rqsE --include='Kconfig*' "^(menu)?config[[:space:]]+${1#CONFIG_}$" \
+		"$tree/init" "$tree/mm" "$tree/lib" "$tree/kernel" "$tree/arch/x86" \
+		"$tree/drivers" "$tree/fs" "$tree/net" "$tree/security" "$tree/block"
+}
+
+merged=$out/fragments.tmp
+: >"$merged"
+read -ra fragments <<<"$(sed -n 's/^config[[:space:]]*=//p' "$scenario")"
+for fragment in "${fragments[@]}"; do
+	file=$guest/config/$fragment.config
+	[ -f "$file" ] || die "$EXIT_USAGE" "$scenario: no fragment $fragment"
+	while IFS= read -r line; do
+		case $line in
+		'?'*)	line=${line#\?}
+			known_symbol "${line%%=*}" || continue ;;
+		CONFIG_*|'# CONFIG_'*' is not set') ;;
+		*)	continue ;;
+		esac
+		echo "$line"
+	done <"$file" >>"$merged"
+done
+[ -s "$merged" ] || die "$EXIT_USAGE" "$scenario: no configuration"
+
+: >"$log" || die "$EXIT_ENV" "$log: not writable"
+kmake()
+{
+	with_compiler make -C "$tree" O="$out" ARCH=x86_64 \
+		KBUILD_BUILD_TIMESTAMP='1970-01-01' KBUILD_BUILD_USER=guest \
+		KBUILD_BUILD_HOST=guest KBUILD_BUILD_VERSION=1 "$@"
+}
+
+# assert_config: each wanted line is in .config as it stands, or "is not set"
+# by the symbol not being there at all.
+assert_config()
+{
+	local line symbol lost=''
+
+	while IFS= read -r line; do
+		case $line in
+		'#'*)	symbol=${line#\# }
+			symbol=${symbol%% *}
+			grep -q "^$symbol=" "$out/.config" && lost+=" $symbol(set)" ;;
+		*)	grep -qxF -e "$line" "$out/.config" || lost+=" ${line%%=*}" ;;
+		esac
+	done <"$merged"
+	[ -z "$lost" ] || die "$EXIT_BUILD" "configuration: did not stick:$lost"
+}
+
+# The fragments are the last ones, and the configuration they gave still stands.
+if ! cmp -s "$merged" "$out/fragments" || [ ! -s "$out/.config" ] ||
+   ! cmp -s "$out/.config" "$out/config.done"; then
+	say "configuring $(basename "$scenario" .scenario)"
+	rm -f "$out/fragments" "$out/config.done"
+	logged "$log" kmake tinyconfig
+	(cd "$out" && logged "$log" "$tree/scripts/kconfig/merge_config.sh" -m -O "$out" .config "$merged")
+	logged "$log" kmake olddefconfig
+	assert_config
+	mv "$merged" "$out/fragments"
+	merged=$out/fragments
+else
+	rm -f "$merged"
+	merged=$out/fragments
+fi
+say "building in $out"
+start=$SECONDS
+logged "$log" kmake -j"$(nproc)" bzImage
+# make may have brought in symbols of a changed tree: look again.
+assert_config
+cp "$out/.config" "$out/config.done"
+say "$out/arch/x86/boot/bzImage, $((SECONDS - start)) s"

@@ -1,0 +1,63 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Run the KUnit suites of a kernel that is built already, through the tree's
+# own kunit.py, and judge its log as any guest run's:
+#
+#	kunit.sh TREE OUT RESULTS [FILTER...]
+#
+# FILTER is a glob over suites; the default are those of the series.
+set -eu
+
+guest=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=common.sh
+. "$guest/common.sh"
+
+[ $# -ge 3 ] || die "$EXIT_USAGE" "usage: kunit.sh TREE OUT RESULTS [FILTER...]"
+need_tree "$1"
+tree=$(cd "$1" && pwd)
+[ -s "$2/arch/x86/boot/bzImage" ] || die "$EXIT_USAGE" "$2: no kernel built there"
+out=$(cd "$2" && pwd)
+results=$3
+shift 3
+[ $# -gt 0 ] || set -- 'folio_mapcount*' 'anon_exclusive*'
+need python3:python3 qemu-system-x86_64:qemu-system-x86
+[ -x "$BUILD/guest/guest" ] || die "$EXIT_USAGE" "build the runner first: make -C tools/guest"
+
+GUEST_QEMU=$(command -v qemu-system-x86_64)
+# The runner's probe left its answer there; without one, emulate.
+GUEST_ACCEL=$(cat "$BUILD/accel" 2>/dev/null || echo tcg)
+export GUEST_QEMU GUEST_ACCEL
+
+# kunit.py takes one glob and leaves its log in the build folder.
+worst=0 ran=0
+for filter; do
+	work=$(mktemp -d "$BUILD/kunit.XXXXXX") || die "$EXIT_ENV" "$BUILD: not writable"
+	status=0
+	ln -s "$out/arch" "$out/.config" "$work/"
+	# -B: the tree is only read, so no compiled Python in it.
+	PATH=$guest/shim:$PATH python3 -B "$tree/tools/testing/kunit/kunit.py" exec \
+		--arch x86_64 --build_dir="$work" --timeout="${KUNIT_TIMEOUT:-300}" \
+		--json="$work/kunit.json" "$filter" >"$work/kunit.out" 2>&1 || status=$?
+	# A glob that fits nothing is no failure as long as another fits.
+	if [ $# -gt 1 ] && ! grep -aqE '^(\[[^]]*\] ?)?(not )?ok ' "$work/test.log" 2>/dev/null &&
+	   grep -aqE '(^|\] )1\.\.0$' "$work/test.log"; then
+		say "no suite fits $filter"
+		rm -rf "$work"
+		continue
+	fi
+	ran=$((ran + 1))
+	[ -s "$work/test.log" ] || cat "$work/kunit.out" >&2
+	touch "$work/test.log"
+	code=0
+	"$BUILD/guest/guest" kunit-check --results "$results" --log "$work/test.log" \
+		--status "$status" --kernel "$out/arch/x86/boot/bzImage" \
+		--rerun "tools/guest/kunit.sh $tree $out $results $filter" || code=$?
+	last=$(readlink "$results/latest")
+	cp "$work/kunit.out" "$results/$last/"
+	[ ! -f "$work/kunit.json" ] || cp "$work/kunit.json" "$results/$last/"
+	rm -rf "$work"
+	[ "$code" -le "$worst" ] || worst=$code
+done
+[ "$ran" -gt 0 ] || die "$EXIT_TEST" "no test ran"
+exit "$worst"

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The guest itself: QEMU's command line, its life and its limits. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guest.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+	interrupted = sig;
+}
+
+/* One file of a cpio archive in the "newc" format. */
+static void cpio_entry(struct buf *b, const char *name, unsigned int mode,
+		       const char *data, size_t len)
+{
+	static unsigned int ino = 0xf00000;
+
+	buf_add(b, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x",
+		ino++, mode, 0, 0, 1, 0, len, 0, 0, 0, 0, strlen(name) + 1, 0);
+	buf_put(b, name, strlen(name) + 1);
+	while (b->len % 4)
+		buf_put(b, "", 1);
+	buf_put(b, data, len);
+	while (b->len % 4)
+		buf_put(b, "", 1);
+}
+
+/* The image's archive with the plan behind it, the kernel unpacks both. */
+static char *make_initrd(const struct boot *b)
+{
+	char *path = fmt("%s/initrd", b->dir), *base = fmt("%s/initramfs.cpio", b->image);
+	struct buf all = { 0 };
+
+	all.s = read_all(base, &all.len);
+	if (!all.s)
+		die(EXIT_USAGE, "%s: no such file", base);
+	all.size = all.len;
+	cpio_entry(&all, "etc/guest/plan", S_IFREG | 0644, b->plan, strlen(b->plan));
+	cpio_entry(&all, "TRAILER!!!", 0, "", 0);
+	write_new(path, all.s, all.len);
+	free(all.s);
+	free(base);
+	return path;
+}
+
+static void command_line(const struct boot *b, const char *initrd, struct list *l)
+{
+	const struct scenario *s = b->s;
+	int share = s->memory / s->nodes;
+
+	list_add(l, "qemu-system-x86_64");
+	list_split(l, "-nodefaults -no-reboot -display none");
+#define ARG(option, ...) (list_add(l, option), list_add(l, fmt(__VA_ARGS__)))
+	ARG("-M", "%s", s->machine);
+	if (b->kvm) {
+		ARG("-accel", "kvm");
+		ARG("-cpu", "host");
+	} else {
+		ARG("-accel", "tcg,thread=multi");
+		ARG("-cpu", "%s", s->cpu);
+	}
+	/* A socket to a node: a cache shared by nodes is a WARN at boot. */
+	ARG("-smp", "%d,sockets=%d", s->cpus, s->nodes);
+	ARG("-m", "%d", share * s->nodes);
+	for (int i = 0; i < s->nodes; i++) {
+		ARG("-object", "memory-backend-ram,id=ram%d,size=%dM", i, share);
+		ARG("-numa", "node,nodeid=%d,memdev=ram%d,cpus=%d-%d", i, i,
+		    i * s->cpus / s->nodes, (i + 1) * s->cpus / s->nodes - 1);
+	}
+	if (s->disk) {
+		/* The image is shared by all runs: what a guest writes is dropped. */
+		ARG("-drive", "if=none,id=disk,format=raw,snapshot=on,file=%s/xfs.img", b->image);
+		ARG("-device", "virtio-blk-pci,drive=disk");
+	}
+	if (b->shell) {
+		ARG("-chardev", "stdio,id=console,signal=off,mux=on");
+		ARG("-mon", "console");
+	} else {
+		ARG("-chardev", "file,id=console,path=%s/console.log", b->dir);
+	}
+	ARG("-serial", "chardev:console");
+	ARG("-chardev", "file,id=ktap,path=%s/ktap.log", b->dir);
+	ARG("-serial", "chardev:ktap");
+	ARG("-kernel", "%s", b->kernel);
+	ARG("-initrd", "%s", initrd);
+	ARG("-append", "console=ttyS0 panic=-1 printk.devkmsg=on %s %s",
+	    b->shell ? "" : "ignore_loglevel", s->append);
+#undef ARG
+	l->v = xrealloc(l->v, (l->n + 1) * sizeof(*l->v));
+	l->v[l->n] = NULL;
+}
+
+static void save_command(const struct boot *b, const struct list *l)
+{
+	struct buf text = { 0 };
+
+	for (int i = 0; i < l->n; i++)
+		buf_add(&text, strpbrk(l->v[i], " ,") ? "'%s'%c" : "%s%c", l->v[i],
+			i + 1 < l->n ? ' ' : '\n');
+	write_new(fmt("%s/cmdline", b->dir), text.s, text.len);
+	free(text.s);
+}
+
+/* What the runner needs to know while the guest runs, from the report so far. */
+struct watch {
+	off_t console, ktap;
+	int tests, results;
+	char phase[160];
+	double phase_start;
+};
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? 0 : st.st_size;
+}
+
+static void watch_line(struct watch *w, const char *line)
+{
+	char name[128];
+	int nr;
+
+	if (sscanf(line, "#! begin %d %127s", &nr, name) == 2)
+		snprintf(w->phase, sizeof(w->phase), "test %s", name);
+	else if (!strncmp(line, "#! end ", 7))
+		snprintf(w->phase, sizeof(w->phase), "between");
+	else if (!strncmp(line, "#! ready", 8))
+		snprintf(w->phase, sizeof(w->phase), "between");
+	else if (!strncmp(line, "#! complete", 11))
+		snprintf(w->phase, sizeof(w->phase), "shutdown");
+	else if (strstr(line, "# ok ") || strstr(line, "# not ok "))
+		w->results++;
+	if (strncmp(line, "#!", 2))
+		return;
+	w->phase_start = now();
+	if (!isatty(1) && strncmp(line, "#! nonce", 8))
+		printf("guest: %s\n", line + 3);
+	fflush(stdout);
+}
+
+static void watch_report(struct watch *w, const char *path)
+{
+	static char line[4096];
+	static size_t len;
+	FILE *f = fopen(path, "re");
+	int c;
+
+	if (!f)
+		return;
+	fseeko(f, w->ktap, SEEK_SET);
+	if (!w->ktap)
+		len = 0;
+	while ((c = getc(f)) != EOF) {
+		w->ktap++;
+		if (c == '\n' || len == sizeof(line) - 1) {
+			line[len] = '\0';
+			len = 0;
+			watch_line(w, line);
+		} else {
+			line[len++] = c;
+		}
+	}
+	fclose(f);
+}
+
+static char *watch_guest(const struct boot *b, pid_t pid)
+{
+	const struct scenario *s = b->s;
+	const double factor = b->kvm ? 1 : s->tcg_factor;
+	char *console = fmt("%s/console.log", b->dir), *ktap = fmt("%s/ktap.log", b->dir);
+	double start = now(), heard = start;
+	struct watch w = { .phase = "boot", .phase_start = start };
+	char *end = NULL;
+	int status;
+
+	for (;;) {
+		off_t before = w.console + w.ktap;
+		double t, in_phase;
+
+		usleep(50000);
+		t = now();
+		watch_report(&w, ktap);
+		w.console = size_of(console);
+		if (w.console + w.ktap != before)
+			heard = t;
+		in_phase = t - w.phase_start;
+		if (isatty(1)) {
+			printf("\r\033[K[%3.0f s] %s, %d results", t - start, w.phase, w.results);
+			fflush(stdout);
+		}
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			watch_report(&w, ktap);
+			end = WIFEXITED(status) ? fmt("exit %d", WEXITSTATUS(status)) :
+			      fmt("signal %d", WTERMSIG(status));
+			break;
+		}
+		if (interrupted)
+			end = NULL;
+		else if (t - start > s->limit_run * factor)
+			end = fmt("hang: %.0f s for the whole run are over", s->limit_run * factor);
+		else if (t - heard > s->limit_silence * factor)
+			end = fmt("hang: %.0f s of silence in phase \"%s\"",
+				  s->limit_silence * factor, w.phase);
+		else if (!strcmp(w.phase, "boot") && in_phase > s->limit_boot * factor)
+			end = fmt("hang: not booted after %.0f s", s->limit_boot * factor);
+		/* init enforces the limit; this is for when init cannot. */
+		else if (!strncmp(w.phase, "test", 4) && in_phase > s->limit_test * factor + 40)
+			end = fmt("hang: %.0f s in phase \"%s\"", in_phase, w.phase);
+		else if (!strcmp(w.phase, "shutdown") && in_phase > s->limit_boot * factor)
+			end = fmt("hang: no power-off after %.0f s", in_phase);
+		else
+			continue;
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		break;
+	}
+	if (isatty(1))
+		printf("\r\033[K");
+	free(console);
+	free(ktap);
+	return end;
+}
+
+char *qemu_run(const struct boot *b, double *seconds)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	char *initrd = make_initrd(b), *end = NULL;
+	struct list args = { 0 };
+	double start = now();
+	pid_t pid;
+
+	command_line(b, initrd, &args);
+	save_command(b, &args);
+	interrupted = 0;
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		die(EXIT_ENV, "fork: %s", strerror(errno));
+	if (!pid) {
+		/* QEMU must not outlive the runner, nor see its ^C. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!b->shell) {
+			int log = open(fmt("%s/qemu.log", b->dir),
+				       O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+			setpgid(0, 0);
+			dup2(open("/dev/null", O_RDONLY), 0);
+			dup2(log, 1);
+			dup2(log, 2);
+		}
+		execvp(args.v[0], args.v);
+		_exit(127);
+	}
+	if (b->shell)
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	else
+		end = watch_guest(b, pid);
+	*seconds = now() - start;
+	unlink(initrd);
+	free(initrd);
+	if (end && !strcmp(end, "exit 127"))
+		die(EXIT_MISSING, "missing qemu-system-x86_64 (Debian package qemu-system-x86)");
+	if (interrupted)
+		die(128 + interrupted, "interrupted");
+	return end;
+}
+
+/*
+ * A /dev/kvm that opens says little: some machines have one that boots no
+ * kernel. So boot one, once; the answer is kept in the file cache.
+ */
+bool kvm_works(const struct boot *b, const char *cache)
+{
+	struct scenario s = *b->s;
+	char *known = read_all(cache, NULL), *end, *ktap, *dir;
+	struct boot probe = *b;
+	double seconds;
+	bool works;
+
+	if (access("/dev/kvm", R_OK | W_OK))
+		return false;
+	if (known)
+		return !strncmp(known, "kvm", 3);
+	dir = fmt("%s.probe.%d", cache, getpid());
+	if (mkdir(dir, 0755))
+		die(EXIT_ENV, "%s: %s", dir, strerror(errno));
+	puts("guest: trying whether KVM boots this kernel");
+	s.limit_boot = 15;
+	probe.s = &s;
+	probe.dir = dir;
+	probe.kvm = true;
+	probe.shell = false;
+	probe.plan = fmt("nonce %s\n", b->nonce);
+	end = qemu_run(&probe, &seconds);
+	ktap = read_all(fmt("%s/ktap.log", dir), NULL);
+	works = ktap && strstr(ktap, "#! complete") && end && !strcmp(end, "exit 0");
+	write_new(cache, works ? "kvm\n" : "tcg\n", 4);
+	for (const char *const *f = (const char *const[]){ "console.log", "ktap.log",
+	     "qemu.log", "cmdline", NULL }; *f; f++)
+		unlink(fmt("%s/%s", dir, *f));
+	rmdir(dir);
+	printf("guest: KVM %s\n", works ? "boots" : "does not boot, emulating");
+	return works;
+}

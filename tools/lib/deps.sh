@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# deps.sh: the Debian packages that all of this needs; missing ones are
+# installed when root, else the one line that does it is printed.
+# With --list it prints the names only.
+set -euo pipefail
+. "${BASH_SOURCE[0]%/*}/lib.sh"
+
+packages=(
+	# kernel build
+	build-essential bc bison ccache cpio flex kmod libelf-dev libssl-dev
+	perl python3 rsync xz-utils zstd
+	# 32-bit programs; gcc-multilib would conflict with cross compilers
+	libc6-dev-i386 lib32gcc-12-dev
+	# selftests
+	libcap-dev libnuma-dev liburing-dev
+	# guest
+	bash-static busybox-static qemu-system-x86 seabios xfsprogs
+	# series
+	ca-certificates codespell debian-archive-keyring git gpgv python3-git
+	python3-ply shellcheck sparse util-linux
+)
+
+case ${1-} in
+--list)	printf '%s\n' "${packages[@]}"; exit ;;
+'')	;;
+*)	die "$EXIT_USAGE" "only --list, or nothing" ;;
+esac
+
+need dpkg-query:dpkg
+mapfile -t missing < <(comm -23 <(printf '%s\n' "${packages[@]}" | sort) \
+	<(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort -u))
+[ ${#missing[@]} -gt 0 ] || exit 0
+install="apt-get install -qq -o Dpkg::Use-Pty=0 --no-install-recommends ${missing[*]}"
+[ "$(id -u)" -eq 0 ] || die "$EXIT_MISSING" "packages are missing; as root: apt-get install --no-install-recommends ${missing[*]}"
+say "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# The package lists of a fresh machine may be absent or old.
+# shellcheck disable=SC2086
+$install </dev/null >&2 2>/dev/null || { apt-get update -qq && $install; } </dev/null >&2 ||
+	die "$EXIT_MISSING" "cannot install: ${missing[*]}"

@@ -1,0 +1,236 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests of series.sh and fetch.sh, over a tiny tree that stands for the kernel
+# and a fake apt: quick, and without a network.
+set -uo pipefail
+unset BUILD REPO KERNEL_SRC KERNEL_TARBALL FORCE FROM SERIES_LOCKED
+tests=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+. "$tests/../../lib/lib.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+log=$work/log
+export REPO=$work/repo BUILD=$work/build NEED_MB=1 RETRY_DELAY=0
+series=$tests/../series.sh
+fetch=$tests/../fetch.sh
+cd "$work" || exit
+linux=$BUILD/linux
+
+# expect CODE PATTERN DESCRIPTION COMMAND...: exit code, and a line of output.
+expect()
+{
+	local code=$1 pattern=$2 what=$3 status=0 bad=0
+
+	shift 3
+	"$@" >"$log" 2>&1 || status=$?
+	[ $status -eq "$code" ] && { [ -z "$pattern" ] || grep -q -- "$pattern" "$log"; } || bad=1
+	echo "exit code $status" >>"$log"
+	tap_result $bad "$what" "$log"
+}
+
+# is DESCRIPTION COMMAND...
+is()
+{
+	expect 0 '' "$@"
+}
+
+commit()
+{
+	git -C "$1" add -Af . && git -C "$1" commit -q -m "$2"
+}
+
+set_base()
+{
+	sed -i "s/^$1:.*/$1: $2/" "$REPO/patches/base"
+}
+
+start()
+{
+	rm -rf "$BUILD" "$REPO"
+	cp -a "$work/start" "$REPO"
+}
+
+# A kernel, small, and a repository without patches.
+kernel=$work/kernel
+mkdir -p "$kernel/mm" "$kernel/include/linux" "$work/start/patches"
+printf '%s\n' 'VERSION = 7' 'PATCHLEVEL = 3' 'SUBLEVEL = 4' >"$kernel/Makefile"
+seq 20 | tee "$kernel/include/linux/old.h" >"$kernel/mm/rmap.c"
+printf 'config MM\n\tbool\n' >"$kernel/mm/Kconfig"
+printf 'THE REST\n' >"$kernel/MAINTAINERS"
+printf '/*\n' >"$kernel/.gitignore"
+tar -C "$work" -cJf "$work/tarball" kernel
+git -C "$kernel" init -q -b master
+git -C "$kernel" config user.name Tester
+git -C "$kernel" config user.email tester@localhost
+commit "$kernel" base
+git clone -q "$kernel" "$work/other" 2>/dev/null
+sed 's/^SUBLEVEL.*/SUBLEVEL = 5/' "$kernel/Makefile" >"$work/other/Makefile"
+git -C "$work/start" init -q -b main
+git -C "$work/start" config user.name Tester
+git -C "$work/start" config user.email tester@localhost
+cat >"$work/start/patches/base" <<END
+version: 7.3.4
+package: linux-source-7.3
+package-version: 7.3.4-1
+suite: trixie-backports
+tarball-sha256: $(sha256sum <"$work/tarball" | cut -d' ' -f1)
+tree: $(git -C "$kernel" rev-parse 'HEAD^{tree}')
+END
+
+# Export, import and check.
+start
+is "import of a directory" env KERNEL_SRC="$kernel" "$series" import
+git -C "$linux" config user.name Somebody
+git -C "$linux" config user.email somebody@localhost
+expect 2 'nothing of yours' "no commits: a second import changes nothing" \
+	sh -c "'$series' import && echo 'nothing of yours' && exit 2"
+sed -i 's/^5$/five/' "$linux/mm/rmap.c"
+commit "$linux" 'mm/rmap: spell five'
+echo 'int x;' >"$linux/mm/new.c"
+echo 'Größe' >"$linux/include/linux/new.h"
+printf 'config NEW\n\tbool\n' >>"$linux/mm/Kconfig"
+commit "$linux" $'mm: add new\n\nBecause: of this.\n\nMore of it.'
+work_tip=$(git -C "$linux" rev-parse series)
+expect "$EXIT_USAGE" 'make export' "commits of a developer are not overwritten" "$series" import
+is "and still there" [ "$(git -C "$linux" rev-parse series)" = "$work_tip" ]
+echo 'int y;' >"$linux/mm/forgotten.c"
+expect 0 'mm/forgotten.c' "export names files outside the series" "$series" export
+rm "$linux/mm/forgotten.c"
+is "new files are at their kernel paths" cmp "$linux/include/linux/new.h" "$REPO/include/linux/new.h"
+is "Kconfig holds what is added" grep -q '^config NEW' "$REPO/Kconfig"
+is "patches are by the repository's author" \
+	[ "$(grep -h '^From: ' "$REPO"/patches/*.patch | sort -u)" = 'From: Tester <tester@localhost>' ]
+is "without Signed-off-by" sh -c "! grep -q Signed-off-by '$REPO'/patches/*"
+sed -i 's/\*\*\* BLURB HERE \*\*\*/By hand, in two (2):/' "$REPO/patches/0000-cover-letter.patch"
+commit "$REPO" series
+is "export again" "$series" export
+is "is byte for byte the same, cover letter included" git -C "$REPO" diff --exit-code HEAD
+is "check" "$series" check
+is "import after export" "$series" import
+tip=$(git -C "$linux" rev-parse series)
+cp -a "$REPO" "$work/exported"
+rm -rf "$BUILD"
+is "import of a git tree and the patches" env KERNEL_SRC="$kernel" "$series" import
+is "gives the same commit ids" [ "$(git -C "$linux" rev-parse series)" = "$tip" ]
+
+echo 'int z;' >"$REPO/mm/new.c"
+expect "$EXIT_BUILD" 'not ok .* mm/new.c' "check finds a mirrored file that differs" "$series" check
+touch "$REPO/mm/stray.c"
+expect "$EXIT_BUILD" 'not ok .* mm/stray.c' "check finds a file that the series does not create" \
+	"$series" check
+git -C "$REPO" checkout -q . && rm "$REPO/mm/stray.c"
+
+touch -d @1 "$linux/mm/Kconfig" "$linux/mm/rmap.c"
+sed -i 's/^+five/+FIVE/' "$REPO"/patches/0001-*
+is "import of a changed patch" "$series" import
+is "changes the file" grep -q FIVE "$linux/mm/rmap.c"
+is "and touches no other" [ "$(stat -c %Y "$linux/mm/Kconfig")" = 1 ]
+tip=$(git -C "$linux" rev-parse series)
+sed -i 's/^-5$/-6/' "$REPO"/patches/0001-*
+expect "$EXIT_BUILD" 'mm/rmap: spell five' "a patch that does not apply" "$series" import
+is "leaves the branch alone" [ "$(git -C "$linux" rev-parse series)" = "$tip" ]
+git -C "$REPO" checkout -q .
+
+git -C "$linux" reset -q --hard base
+expect "$EXIT_USAGE" 'FORCE=1' "a series that lost commits is work too" "$series" import
+is "FORCE=1 takes the patches" env FORCE=1 "$series" import
+is "both patches are back" [ -f "$linux/mm/new.c" ]
+is "base-tree" "$series" base-tree
+is "has no patches" [ ! -e "$BUILD/linux-base/mm/new.c" ]
+git -C "$linux" reset -q --hard series~1
+is "export without the last patch" "$series" export
+is "takes its files away" [ ! -e "$REPO/mm/new.c" ]
+is "and its patch" sh -c "! ls '$REPO'/patches/0002-* 2>/dev/null"
+git -C "$REPO" checkout -q .
+FORCE=1 "$series" import 2>/dev/null
+
+# Mail.
+expect "$EXIT_USAGE" 'FROM' "mail without FROM" "$series" mail "$work/mail"
+expect "$EXIT_USAGE" 'FROM' "mail with half an address" env FROM='Some One' "$series" mail "$work/mail"
+expect "$EXIT_USAGE" 'not empty' "mail to a folder with files" env FROM='A B <a@b>' "$series" mail "$REPO"
+export FROM='Sönd R <s@r>'
+mkdir -p "$work/bin" "$linux/scripts"
+printf '%s\n' 'print "\"L. Ist\" <l\@ist>\n";' >"$linux/scripts/get_maintainer.pl"
+is "mail" "$series" mail "$work/mail"
+is "each patch is signed off" [ "$(grep -l "^Signed-off-by: $FROM" "$work"/mail/000[12]* | wc -l)" = 2 ]
+is "and has a recipient" [ "$(grep -l '^To: "L. Ist" <l@ist>' "$work"/mail/*.patch | wc -l)" = 3 ]
+is "git am of the mails" git -C "$work/other" -c user.name=x -c user.email=x@y am -q "$work"/mail/000[12]*
+is "gives the series" git -C "$work/other" diff --exit-code HEAD "$(git -C "$work/other" fetch -q "$linux" series &&
+	git -C "$work/other" rev-parse FETCH_HEAD)"
+
+# The source: wrong in several ways, nothing may stay of it.
+start
+expect "$EXIT_FETCH" 'version 7.3.5' "a source of another version" \
+	env KERNEL_SRC="$work/wrong" sh -c "mkdir '$work/wrong' &&
+	cp '$kernel/Makefile' '$work/wrong' && sed -i 's/= 4/= 5/' '$work/wrong/Makefile' && exec '$series' import"
+is "leaves nothing" [ ! -e "$linux" ]
+sed -i 's/= 5/= 4/' "$work/wrong/Makefile"
+expect "$EXIT_FETCH" 'tree id' "a source with another content" env KERNEL_SRC="$work/wrong" "$series" import
+is "leaves nothing" [ ! -e "$linux" ]
+expect "$EXIT_FETCH" 'no such directory' "no source" env KERNEL_SRC="$work/none" "$series" import
+expect 0 verified "a tarball" env KERNEL_TARBALL="$work/tarball" "$fetch"
+is "import of a tarball" "$series" import
+set_base tarball-sha256 0000
+expect "$EXIT_FETCH" 'SHA-256' "a tarball with another checksum" env KERNEL_TARBALL="$work/tarball" "$fetch"
+expect "$EXIT_ENV" 'MB free' "a full disk" env NEED_MB=999999999 KERNEL_TARBALL= "$fetch"
+start
+ln -s "$(command -v bash)" "$(command -v env)" "$(command -v dirname)" "$(command -v realpath)" \
+	"$(command -v sed)" "$work/bin"
+expect "$EXIT_MISSING" 'missing: git' "a missing tool" env PATH="$work/bin" "$series" import
+
+# A fake apt: FAKE_VERSION is what the archive has, FAKE_FAIL the step that fails.
+cat >"$work/bin/apt-get" <<'END'
+#!/bin/bash
+[ "$1" = indextargets ] && { echo "Packages main bookworm http://mirror/debian/"; exit; }
+case " $* " in
+*" $FAKE_FAIL "*) echo half >"$PWD/linux-source.deb"; echo interrupted >&2; exit 100 ;;
+*" download "*)	dpkg-deb -b --root-owner-group "$FAKE_DEB" . >/dev/null ;;
+esac
+END
+cat >"$work/bin/apt-cache" <<'END'
+#!/bin/bash
+echo "linux-source-7.3 | $FAKE_VERSION | http://mirror trixie-backports/main amd64 Packages"
+END
+chmod +x "$work"/bin/apt-*
+mkdir -p "$work/deb/DEBIAN" "$work/deb/usr/src"
+cp "$work/tarball" "$work/deb/usr/src/linux-source-7.3.tar.xz"
+printf '%s\n' 'Package: linux-source-7.3' 'Version: 7.3.4-1' 'Architecture: all' \
+	'Maintainer: T <t@t>' 'Description: t' >"$work/deb/DEBIAN/control"
+touch "$work/keyring"
+export KEYRING=$work/keyring PATH=$work/bin:$PATH FAKE_DEB=$work/deb FAKE_VERSION=7.3.9-1 FAKE_FAIL=none
+expect "$EXIT_FETCH" 'newest there: linux-source-7.3 7.3.9-1' "the pinned version is gone" "$fetch"
+export FAKE_VERSION=7.3.4-1
+expect "$EXIT_FETCH" 'attempt 3 of 3' "an interrupted download is tried again" env FAKE_FAIL=download "$fetch"
+is "and leaves nothing" [ -z "$(find "$BUILD" -type f ! -name series.lock)" ]
+expect "$EXIT_FETCH" 'no Debian mirror' "no mirror serves the suite" env FAKE_FAIL=update "$fetch"
+expect 0 verified "a download" "$fetch"
+is "import of it" "$series" import
+
+# The tools themselves.
+is "C and shell have the same exit codes" diff \
+	<(sed -n 's/^#define \(EXIT_[A-Z]*\)[[:space:]]*\([0-9]\).*/\1=\2/p' "$tests/../../lib/exit_codes.h") \
+	<(sed -n 's/^\(EXIT_[A-Z]*=[0-9]\).*/\1/p' "$tests/../../lib/exit-codes.sh")
+cat >"$work/make" <<'END'
+#!/bin/sh
+case $2 in
+pass) echo "3 passed, 0 failed, 1 skipped" ;;
+fail) echo "1 passed, 2 failed, 0 skipped"; exit 2 ;;
+break) exit 2 ;;
+esac
+END
+chmod +x "$work/make"
+steps="env MAKE=$work/make $tests/../../lib/steps.sh"
+# shellcheck disable=SC2086 # a command and its arguments
+{
+	expect 0 "^3 passed, 0 failed, 1 skipped" "steps: a step without a count is set-up" $steps setup pass
+	expect "$EXIT_TEST" "^4 passed, 2 failed, 1 skipped" "steps: the sum of the counts" $steps pass fail
+	expect "$EXIT_BUILD" "stopped at break" "steps: broken set-up is the end" $steps break pass
+	expect "$EXIT_TEST" "^3 passed, 1 failed, 1 skipped" "steps: or a failure with -k" $steps -k break pass
+}
+if command -v shellcheck >/dev/null; then
+	is "shellcheck" shellcheck "$tests"/*.sh "$tests"/../*.sh "$tests"/../../lib/*.sh
+else
+	tap_skip "shellcheck" "not installed"
+fi
+tap_end

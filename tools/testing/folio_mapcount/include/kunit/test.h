@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * As much of KUnit as it takes to run tests without dependencies of their own in
+ * user space: one process for each test and parameter, results as TAP.
+ */
+#ifndef _KUNIT_TEST_H
+#define _KUNIT_TEST_H
+
+#include <fnmatch.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/types.h>
+
+#define KUNIT_PARAM_DESC_SIZE 128
+
+struct kunit {
+	const void *param_value;
+	bool failed;
+};
+
+struct kunit_case {
+	void (*run_case)(struct kunit *test);
+	const char *name;
+	const void *(*generate_params)(struct kunit *test, const void *prev, char *desc);
+};
+
+struct kunit_suite {
+	const char *name;
+	struct kunit_case *test_cases;
+};
+
+#define KUNIT_CASE(_fn) { .run_case = _fn, .name = #_fn }
+#define KUNIT_CASE_PARAM(_fn, _gen) \
+	{ .run_case = _fn, .name = #_fn, .generate_params = _gen }
+
+#define KUNIT_ARRAY_PARAM(_name, _array, _get_desc)				\
+	static const void *_name##_gen_params(struct kunit *test __maybe_unused, \
+			const void *prev, char *desc)				\
+	{									\
+		const typeof(&(_array)[0]) next =				\
+			prev ? (const typeof(&(_array)[0]))prev + 1 : (_array);	\
+										\
+		if (next == (_array) + sizeof(_array) / sizeof((_array)[0]))	\
+			return NULL;						\
+		_get_desc(next, desc);						\
+		return next;							\
+	}
+
+#define __KUNIT_CHECK(_test, _cond, _text, _leave, ...) do {			\
+	if (!(_cond)) {								\
+		printf("# %s:%d: %s ", __FILE__, __LINE__, _text);		\
+		printf("" __VA_ARGS__);						\
+		printf("\n");							\
+		(_test)->failed = true;						\
+		if (_leave) {							\
+			fflush(stdout);						\
+			_exit(1);						\
+		}								\
+	}									\
+} while (0)
+
+#define KUNIT_ASSERT_EQ_MSG(_test, _l, _r, ...) \
+	__KUNIT_CHECK(_test, (_l) == (_r), #_l " == " #_r, true, __VA_ARGS__)
+#define KUNIT_ASSERT_EQ(_test, _l, _r)		KUNIT_ASSERT_EQ_MSG(_test, _l, _r, "")
+#define KUNIT_EXPECT_EQ(_test, _l, _r) \
+	__KUNIT_CHECK(_test, (_l) == (_r), #_l " == " #_r, false, "")
+#define KUNIT_EXPECT_TRUE(_test, _c)		__KUNIT_CHECK(_test, _c, #_c, false, "")
+#define KUNIT_EXPECT_FALSE(_test, _c)		__KUNIT_CHECK(_test, !(_c), "!" #_c, false, "")
+
+static inline bool kunit_run_one(const struct kunit_case *c, const void *param,
+		const char *desc, int number)
+{
+	pid_t pid;
+	int status;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		struct kunit test = { .param_value = param };
+
+		c->run_case(&test);
+		fflush(stdout);
+		_exit(test.failed);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		status = -1;
+	printf("%sok %d %s%s%s\n", status ? "not " : "", number, c->name,
+	       *desc ? " " : "", desc);
+	return !status;
+}
+
+static inline int kunit_run_suite(const struct kunit_suite *suite, const char *filter)
+{
+	char desc[KUNIT_PARAM_DESC_SIZE];
+	const struct kunit_case *c;
+	int passed = 0, number = 0;
+	const void *param;
+
+	printf("TAP version 13\n# %s\n", suite->name);
+	for (c = suite->test_cases; c->run_case; c++) {
+		if (filter && fnmatch(filter, c->name, 0))
+			continue;
+		param = NULL;
+		do {
+			desc[0] = '\0';
+			if (c->generate_params) {
+				param = c->generate_params(NULL, param, desc);
+				if (!param)
+					break;
+			}
+			passed += kunit_run_one(c, param, desc, ++number);
+		} while (param);
+	}
+	printf("1..%d\n", number);
+	/* Nothing run is not a success. */
+	return !number || passed != number;
+}
+
+#define kunit_test_suite(_suite)						\
+	int main(int argc, char **argv)						\
+	{									\
+		return kunit_run_suite(&(_suite), argc > 1 ? argv[1] : NULL);	\
+	}
+
+#define MODULE_DESCRIPTION(_text) _Static_assert(true, _text)
+#define MODULE_LICENSE(_text) _Static_assert(true, _text)
+
+#endif /* _KUNIT_TEST_H */
