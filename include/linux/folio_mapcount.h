@@ -31,6 +31,7 @@
  */
 
 #include <linux/bits.h>
+#include <linux/build_bug.h>
 #include <linux/compiler.h>
 #include <linux/types.h>
 
@@ -39,7 +40,6 @@
  * Four times PID_MAX_LIMIT. S2 of 2^16 mappings fits into 64 bits, S1 of INT_MAX
  * mappings fits into 55 bits: only S2 ever wraps.
  */
-typedef unsigned int mm_id_t;
 #define MM_ID_BITS		24
 #define MM_SUMS_EXACT_MAX	((1U << 16) - 1)
 #else /* !CONFIG_64BIT */
@@ -48,7 +48,6 @@ typedef unsigned int mm_id_t;
  * 15 bit. S1 has 30 bits to itself, S2 never wraps. There is no room for the
  * upper half of S2 in an order-1 folio.
  */
-typedef unsigned short mm_id_t;
 #define MM_ID_BITS		15
 #define MM_SUMS_EXACT_MAX	((1U << 15) - 1)
 #define MM_SUMS_EXACT_MAX_ORDER1 4U
@@ -64,10 +63,19 @@ typedef unsigned short mm_id_t;
  * current verdict for everyone who does not hold the lock.
  */
 #define FOLIO_MM_IDS_LOCK_BITNUM	(BITS_PER_LONG - 1)
-#define FOLIO_MM_IDS_LOCK_BIT		(1UL << FOLIO_MM_IDS_LOCK_BITNUM)
+#define FOLIO_MM_IDS_LOCK_BIT		BIT(FOLIO_MM_IDS_LOCK_BITNUM)
 #define FOLIO_MM_IDS_SHARED_BITNUM	(BITS_PER_LONG - 2)
-#define FOLIO_MM_IDS_SHARED_BIT		(1UL << FOLIO_MM_IDS_SHARED_BITNUM)
+#define FOLIO_MM_IDS_SHARED_BIT		BIT(FOLIO_MM_IDS_SHARED_BITNUM)
 #define FOLIO_MM_IDS_SUM_MASK		(FOLIO_MM_IDS_SHARED_BIT - 1)
+
+/* Nothing wraps as long as we claim to be exact. */
+static_assert(MM_ID_MIN > MM_ID_DUMMY);
+static_assert((u64)MM_SUMS_EXACT_MAX * MM_ID_MAX <= FOLIO_MM_IDS_SUM_MASK);
+static_assert((u64)MM_SUMS_EXACT_MAX <= (u64)-1 / MM_ID_MAX / MM_ID_MAX);
+#ifndef CONFIG_64BIT
+static_assert((u64)MM_SUMS_EXACT_MAX_ORDER1 * MM_ID_MAX * MM_ID_MAX <= (u32)-1);
+#endif /* !CONFIG_64BIT */
+static_assert(!(FOLIO_MM_IDS_SHARED_BIT & FOLIO_MM_IDS_LOCK_BIT));
 
 /**
  * struct mm_sums - The owners of the mappings of a large folio.
@@ -98,7 +106,7 @@ struct mm_sums {
  *
  * Return: true if there is no mapping of any other MM.
  */
-static __always_inline bool mm_sums_only(const struct mm_sums *sums, mm_id_t id)
+static __always_inline bool mm_sums_only(const struct mm_sums *sums, unsigned int id)
 {
 	const u64 ids = (u64)sums->mapcount * id;
 
@@ -119,9 +127,9 @@ static __always_inline bool mm_sums_single(const struct mm_sums *sums)
 {
 #ifndef CONFIG_64BIT
 	return sums->mapcount * sums->squares == (u64)sums->ids * sums->ids;
-#elif defined(CONFIG_ARCH_SUPPORTS_INT128)
-	return (unsigned __int128)sums->mapcount * sums->squares ==
-	       (unsigned __int128)sums->ids * sums->ids;
+#elif defined(CONFIG_ARCH_SUPPORTS_INT128) && defined(__SIZEOF_INT128__)
+	return (u128)sums->mapcount * sums->squares ==
+	       (u128)sums->ids * sums->ids;
 #else
 	return mm_sums_only(sums, sums->ids / sums->mapcount);
 #endif
@@ -138,8 +146,8 @@ static __always_inline bool mm_sums_single(const struct mm_sums *sums)
  *
  * Context: The sums of a folio must be protected by the large mapcount lock.
  */
-static __always_inline void mm_sums_add(struct mm_sums *sums, mm_id_t id,
-		unsigned int nr)
+static __always_inline void mm_sums_add(struct mm_sums *sums, unsigned int id,
+					unsigned int nr)
 {
 	const unsigned long ids = (unsigned long)nr * id;
 
@@ -164,14 +172,19 @@ static __always_inline void mm_sums_add(struct mm_sums *sums, mm_id_t id,
  *
  * Context: The sums of a folio must be protected by the large mapcount lock.
  */
-static __always_inline void mm_sums_sub(struct mm_sums *sums, mm_id_t id,
-		unsigned int nr)
+static __always_inline void mm_sums_sub(struct mm_sums *sums, unsigned int id,
+					unsigned int nr)
 {
 	const unsigned long ids = (unsigned long)nr * id;
 
 	sums->mapcount -= nr;
 	sums->ids = (sums->ids - ids) & FOLIO_MM_IDS_SUM_MASK;
 	sums->squares -= (u64)ids * id;
+#ifndef CONFIG_64BIT
+	/* Order-1 folios only keep the lower half. */
+	if (sums->exact_max == MM_SUMS_EXACT_MAX_ORDER1)
+		sums->squares = (u32)sums->squares;
+#endif /* !CONFIG_64BIT */
 
 	if (sums->shared && sums->mapcount <= sums->exact_max)
 		sums->shared = sums->mapcount && !mm_sums_single(sums);

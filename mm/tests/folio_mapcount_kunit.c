@@ -24,9 +24,10 @@ struct folio_ctx {
 	struct vm_area_struct *vma;
 	struct anon_vma anon_vma;
 	/* How often each MM maps each page, and the whole folio by PMD. */
-	u8 (*mapped)[HPAGE_PMD_NR];
+	u8 *mapped[NR_MMS];
 	u8 pmds[NR_MMS];
-	mm_id_t ids[NR_MMS];
+	unsigned int ids[NR_MMS];
+	/* Taken by whoever changes mappings, like a page table lock. */
 	spinlock_t ptl;
 };
 
@@ -39,10 +40,8 @@ static struct folio_ctx *folio_ctx_alloc(struct kunit *test, u64 seed)
 	KUNIT_ASSERT_NOT_NULL(test, ctx);
 	ctx->mm = kunit_kcalloc(test, NR_MMS, sizeof(*ctx->mm), GFP_KERNEL);
 	ctx->vma = kunit_kcalloc(test, NR_MMS, sizeof(*ctx->vma), GFP_KERNEL);
-	ctx->mapped = kunit_kcalloc(test, NR_MMS, sizeof(*ctx->mapped), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, ctx->mm);
 	KUNIT_ASSERT_NOT_NULL(test, ctx->vma);
-	KUNIT_ASSERT_NOT_NULL(test, ctx->mapped);
 
 	spin_lock_init(&ctx->ptl);
 	atomic_set(&ctx->anon_vma.refcount, 1);
@@ -51,6 +50,8 @@ static struct folio_ctx *folio_ctx_alloc(struct kunit *test, u64 seed)
 	prandom_seed_state(&rnd, seed);
 	random_ids(&rnd, ctx->ids);
 	for (i = 0; i < NR_MMS; i++) {
+		ctx->mapped[i] = kunit_kzalloc(test, HPAGE_PMD_NR, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, ctx->mapped[i]);
 		ctx->mm[i].mm_id = ctx->ids[i];
 		/* Duplicating the mappings of anon folios is what fork does. */
 		seqcount_init(&ctx->mm[i].write_protect_seq);
@@ -67,14 +68,15 @@ static struct folio *folio_ctx_folio(struct kunit *test, unsigned int order)
 {
 	struct folio *folio = folio_alloc(GFP_KERNEL, order);
 
-	KUNIT_ASSERT_NOT_NULL(test, folio);
+	if (!folio)
+		kunit_skip(test, "no memory for a folio of order %u", order);
 	/* Whatever can end up on the deferred split list is charged. */
 	KUNIT_ASSERT_EQ(test, mem_cgroup_charge(folio, NULL, GFP_KERNEL), 0);
 	return folio;
 }
 
 static void check_folio(struct kunit *test, struct folio_ctx *ctx,
-		struct folio *folio)
+			struct folio *folio)
 {
 	const unsigned int nr_pages = folio_nr_pages(folio);
 	unsigned int mapped[NR_MMS] = {}, entire = 0, owners = 0;
@@ -101,7 +103,7 @@ static void check_folio(struct kunit *test, struct folio_ctx *ctx,
 }
 
 static void map_ptes(struct folio_ctx *ctx, struct folio *folio, int i,
-		unsigned int first, unsigned int nr)
+		     unsigned int first, unsigned int nr)
 {
 	struct page *page = folio_page(folio, first);
 	unsigned int j;
@@ -120,7 +122,7 @@ static void map_ptes(struct folio_ctx *ctx, struct folio *folio, int i,
 }
 
 static void unmap_ptes(struct folio_ctx *ctx, struct folio *folio, int i,
-		unsigned int first, unsigned int nr)
+		       unsigned int first, unsigned int nr)
 {
 	unsigned int j;
 
@@ -159,7 +161,7 @@ static void unmap_pmd(struct folio_ctx *ctx, struct folio *folio, int i)
 }
 
 static void unmap_all(struct kunit *test, struct folio_ctx *ctx,
-		struct folio *folio, int i)
+		      struct folio *folio, int i)
 {
 	unsigned int j;
 
@@ -172,7 +174,7 @@ static void unmap_all(struct kunit *test, struct folio_ctx *ctx,
 }
 
 static struct folio *map_new_anon(struct kunit *test, struct folio_ctx *ctx,
-		unsigned int order)
+				  unsigned int order)
 {
 	struct folio *folio = folio_ctx_folio(test, order);
 
@@ -187,26 +189,34 @@ static struct folio *map_new_anon(struct kunit *test, struct folio_ctx *ctx,
 	return folio;
 }
 
+/* The PMD order is not a constant everywhere. */
+#define PMD_SIZED 0
+
 struct folio_param {
 	unsigned int order;
 	unsigned long long seed;
 };
 
+static unsigned int param_order(const struct folio_param *p)
+{
+	return p->order == PMD_SIZED ? HPAGE_PMD_ORDER : p->order;
+}
+
 static const struct folio_param folio_params[] = {
 	{ 1, 11 }, { 1, 12 }, { 2, 21 }, { 2, 22 }, { 4, 41 }, { 4, 42 },
-	{ HPAGE_PMD_ORDER, 91 }, { HPAGE_PMD_ORDER, 92 },
+	{ PMD_SIZED, 91 }, { PMD_SIZED, 92 },
 };
 
 static void folio_desc(const struct folio_param *p, char *desc)
 {
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "order=%u seed=%llu", p->order, p->seed);
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "order=%u seed=%llu", param_order(p), p->seed);
 }
 
 KUNIT_ARRAY_PARAM(folio, folio_params, folio_desc);
 
 /* There are no anon folios of order 1. */
 static const struct folio_param anon_params[] = {
-	{ 2, 23 }, { 4, 43 }, { HPAGE_PMD_ORDER, 93 },
+	{ 2, 23 }, { 4, 43 }, { PMD_SIZED, 93 },
 };
 
 KUNIT_ARRAY_PARAM(anon, anon_params, folio_desc);
@@ -216,7 +226,7 @@ static void folio_random_history(struct kunit *test)
 {
 	const struct folio_param *p = test->param_value;
 	struct folio_ctx *ctx = folio_ctx_alloc(test, p->seed);
-	struct folio *folio = folio_ctx_folio(test, p->order);
+	struct folio *folio = folio_ctx_folio(test, param_order(p));
 	const unsigned int nr_pages = folio_nr_pages(folio);
 	struct rnd_state rnd;
 	int i, step;
@@ -244,7 +254,7 @@ static void folio_random_history(struct kunit *test)
 			unmap_all(test, ctx, folio, i);
 			break;
 		case 4:
-			if (p->order == HPAGE_PMD_ORDER && ctx->pmds[i] < 2)
+			if (folio_test_pmd_mappable(folio) && ctx->pmds[i] < 2)
 				map_pmd(ctx, folio, i);
 			break;
 		case 5:
@@ -271,7 +281,7 @@ static void folio_last_of_three(struct kunit *test)
 {
 	const struct folio_param *p = test->param_value;
 	struct folio_ctx *ctx = folio_ctx_alloc(test, p->seed);
-	struct folio *folio = folio_ctx_folio(test, p->order);
+	struct folio *folio = folio_ctx_folio(test, param_order(p));
 	const unsigned int nr_pages = folio_nr_pages(folio);
 	int first, second, third, i;
 
@@ -322,7 +332,7 @@ static void folio_anon_fork(struct kunit *test)
 	struct folio *folio;
 	int i;
 
-	folio = map_new_anon(test, ctx, p->order);
+	folio = map_new_anon(test, ctx, param_order(p));
 
 	for (i = 1; i < NR_MMS; i++) {
 		map_whole(ctx, folio, i);
@@ -339,7 +349,7 @@ static void folio_anon_fork(struct kunit *test)
  * folio, or remain where they are. Either way, they must not be left behind.
  */
 static void folio_split_unmapped_zero(struct kunit *test, unsigned int order,
-		unsigned int new_order)
+				      unsigned int new_order)
 {
 	struct folio_ctx *ctx = folio_ctx_alloc(test, order);
 	struct folio *folio = map_new_anon(test, ctx, order);
@@ -373,14 +383,15 @@ static void folio_split_to_order(struct kunit *test)
 	const struct folio_param *p = test->param_value;
 	unsigned int new_order;
 
-	for (new_order = 0; new_order < p->order; new_order++)
+	for (new_order = 0; new_order < param_order(p); new_order++)
 		if (new_order != 1)
-			folio_split_unmapped_zero(test, p->order, new_order);
+			folio_split_unmapped_zero(test, param_order(p), new_order);
 }
 
 struct mapper {
 	struct folio *folio;
 	struct vm_area_struct *vma;
+	struct completion *start;
 	struct completion done;
 	unsigned long not_shared;
 };
@@ -390,7 +401,8 @@ static int mapper_fn(void *data)
 	struct mapper *mapper = data;
 	int i, nr = 1;
 
-	for (i = 0; i < 20 * NR_STEPS; i++) {
+	wait_for_completion(mapper->start);
+	for (i = 0; i < 50 * NR_STEPS; i++) {
 		nr = nr % folio_nr_pages(mapper->folio) + 1;
 		folio_add_large_mapcount(mapper->folio, nr, mapper->vma);
 		mapper->not_shared += !folio_maybe_mapped_shared(mapper->folio);
@@ -408,6 +420,7 @@ static void folio_concurrent_mappers(struct kunit *test)
 {
 	struct folio_ctx *ctx = folio_ctx_alloc(test, 7);
 	struct folio *folio = folio_ctx_folio(test, 4);
+	DECLARE_COMPLETION_ONSTACK(start);
 	struct task_struct *task;
 	struct mapper mapper[2];
 	int i, nr;
@@ -416,12 +429,14 @@ static void folio_concurrent_mappers(struct kunit *test)
 	for (nr = 0; nr < ARRAY_SIZE(mapper); nr++) {
 		mapper[nr].folio = folio;
 		mapper[nr].vma = &ctx->vma[nr];
+		mapper[nr].start = &start;
 		mapper[nr].not_shared = 0;
 		init_completion(&mapper[nr].done);
 		task = kthread_run(mapper_fn, &mapper[nr], "folio_mapper/%d", nr);
 		if (IS_ERR(task))
 			break;
 	}
+	complete_all(&start);
 	for (i = 0; i < nr; i++) {
 		wait_for_completion(&mapper[i].done);
 		KUNIT_EXPECT_EQ(test, mapper[i].not_shared, 0);
@@ -446,6 +461,7 @@ static struct kunit_suite folio_mapcount_suite = {
 	.name = "folio_mapcount",
 	.test_cases = folio_mapcount_cases,
 };
+
 kunit_test_suite(folio_mapcount_suite);
 
 MODULE_DESCRIPTION("KUnit tests for the mapcounts of large folios");

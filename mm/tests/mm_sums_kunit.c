@@ -13,7 +13,7 @@
 #define MAX_DEPTH	6
 
 static void any_history(struct kunit *test, struct mm_sums sums,
-		unsigned int *mapped, const mm_id_t *ids, int depth)
+			unsigned int *mapped, const unsigned int *ids, int depth)
 {
 	struct mm_sums next;
 	int i;
@@ -41,15 +41,22 @@ static void any_history(struct kunit *test, struct mm_sums sums,
 
 static void mm_sums_all_histories(struct kunit *test)
 {
-	/* The mean of the first two is the third. */
-	static const mm_id_t ids[NR_MMS] = { 1, 3, 2 };
+	/*
+	 * One ID is the mean of the two others, one of the squares is the mean
+	 * of the two other squares, or nothing of that kind.
+	 */
+	static const unsigned int ids[][NR_MMS] = {
+		{ 1, 3, 2 }, { 1, 7, 5 }, { MM_ID_MIN, MM_ID_MAX, 4711 },
+	};
 	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
 	unsigned int mapped[NR_MMS] = {};
+	int i;
 
-	any_history(test, sums, mapped, ids, MAX_DEPTH);
-	/* No longer exact with more than two mappings. */
-	sums.exact_max = 2;
-	any_history(test, sums, mapped, ids, MAX_DEPTH);
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		/* With 2, it is no longer exact with more mappings than that. */
+		sums.exact_max = i ? MM_SUMS_EXACT_MAX : 2;
+		any_history(test, sums, mapped, ids[i], MAX_DEPTH);
+	}
 }
 
 struct seed_param {
@@ -73,7 +80,7 @@ static void mm_sums_random_history(struct kunit *test)
 	const struct seed_param *p = test->param_value;
 	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
 	unsigned int mapped[NR_MMS] = {};
-	mm_id_t ids[NR_MMS];
+	unsigned int ids[NR_MMS];
 	struct rnd_state rnd;
 	int i, step;
 
@@ -92,9 +99,8 @@ static void mm_sums_random_history(struct kunit *test)
 			mm_sums_add(&sums, ids[i], nr);
 			mapped[i] += nr;
 		} else {
-			if (prandom_u32_state(&rnd) % 4)
+			if (nr > mapped[i] || prandom_u32_state(&rnd) % 4)
 				nr = mapped[i];
-			nr = min(nr, mapped[i]);
 			mm_sums_sub(&sums, ids[i], nr);
 			mapped[i] -= nr;
 		}
@@ -110,45 +116,57 @@ static void mm_sums_random_history(struct kunit *test)
 	}
 }
 
+static void add(struct kunit *test, struct mm_sums *sums, unsigned int *mapped,
+		const unsigned int *ids, int i, unsigned int nr)
+{
+	mm_sums_add(sums, ids[i], nr);
+	mapped[i] += nr;
+	check_sums(test, sums, mapped, ids);
+}
+
+static void sub(struct kunit *test, struct mm_sums *sums, unsigned int *mapped,
+		const unsigned int *ids, int i, unsigned int nr)
+{
+	mm_sums_sub(sums, ids[i], nr);
+	mapped[i] -= nr;
+	check_sums(test, sums, mapped, ids);
+}
+
 /* With too many mappings to be exact, shared; exact again with fewer of them. */
 static void mm_sums_exact_max(struct kunit *test)
 {
-	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
-	const mm_id_t id = MM_ID_MAX, other = MM_ID_MIN;
+	static const unsigned int ids[NR_MMS] = { MM_ID_MAX, MM_ID_MIN };
+	const unsigned int max = MM_SUMS_EXACT_MAX;
+	struct mm_sums sums = { .exact_max = max };
+	unsigned int mapped[NR_MMS] = {};
 	int i;
 
-	mm_sums_add(&sums, id, MM_SUMS_EXACT_MAX - 1);
+	add(test, &sums, mapped, ids, 0, max - 1);
+	add(test, &sums, mapped, ids, 0, 1);
 	KUNIT_EXPECT_FALSE(test, sums.shared);
-	mm_sums_add(&sums, id, 1);
-	KUNIT_EXPECT_FALSE(test, sums.shared);
-	KUNIT_EXPECT_TRUE(test, mm_sums_only(&sums, id));
-	mm_sums_add(&sums, id, 1);
+	add(test, &sums, mapped, ids, 0, 1);
 	KUNIT_EXPECT_TRUE(test, sums.shared);
-	mm_sums_sub(&sums, id, 1);
+	sub(test, &sums, mapped, ids, 0, 1);
 	KUNIT_EXPECT_FALSE(test, sums.shared);
 
+	/* From too many to none at all. */
+	add(test, &sums, mapped, ids, 0, 1);
+	sub(test, &sums, mapped, ids, 0, max + 1);
+
 	/* The largest variance there is. */
-	mm_sums_sub(&sums, id, MM_SUMS_EXACT_MAX / 2);
-	mm_sums_add(&sums, other, MM_SUMS_EXACT_MAX / 2);
-	KUNIT_EXPECT_EQ(test, sums.mapcount, MM_SUMS_EXACT_MAX);
+	add(test, &sums, mapped, ids, 0, max - max / 2);
+	add(test, &sums, mapped, ids, 1, max / 2);
 	KUNIT_EXPECT_TRUE(test, sums.shared);
 	KUNIT_EXPECT_FALSE(test, mm_sums_single(&sums));
 
-	/* S2 may wrap as often as it wants to. */
+	/* S2, and S1 on 32bit, may wrap as often as they want to. */
 	for (i = 0; i < 16; i++)
-		mm_sums_add(&sums, id, MM_SUMS_EXACT_MAX);
-	KUNIT_EXPECT_TRUE(test, sums.shared);
-	mm_sums_sub(&sums, other, MM_SUMS_EXACT_MAX / 2);
-	KUNIT_EXPECT_TRUE(test, sums.shared);
+		add(test, &sums, mapped, ids, 0, max);
+	sub(test, &sums, mapped, ids, 1, max / 2);
 	for (i = 0; i < 16; i++)
-		mm_sums_sub(&sums, id, MM_SUMS_EXACT_MAX);
+		sub(test, &sums, mapped, ids, 0, max);
 	KUNIT_EXPECT_FALSE(test, sums.shared);
-	KUNIT_EXPECT_TRUE(test, mm_sums_only(&sums, id));
-
-	mm_sums_sub(&sums, id, sums.mapcount);
-	KUNIT_EXPECT_FALSE(test, sums.shared);
-	KUNIT_EXPECT_EQ(test, sums.ids, 0);
-	KUNIT_EXPECT_EQ(test, sums.squares, 0);
+	sub(test, &sums, mapped, ids, 0, sums.mapcount);
 }
 
 #ifdef CONFIG_64BIT
@@ -160,7 +178,7 @@ static void mm_sums_exact_max(struct kunit *test)
 static void mm_sums_wrap_trap(struct kunit *test)
 {
 	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
-	const mm_id_t id = 4711, other = id + (1U << 23), third = 815;
+	const unsigned int id = 4711, other = id + (1U << 23), third = 815;
 
 	mm_sums_add(&sums, id, 512);
 	KUNIT_EXPECT_FALSE(test, sums.shared);
@@ -187,7 +205,7 @@ static void mm_sums_wrap_trap(struct kunit *test)
 /* On 32bit, an order-1 folio has room for the lower half of S2 only. */
 static void mm_sums_order1_32bit(struct kunit *test)
 {
-	static const mm_id_t ids[NR_MMS] = { MM_ID_MAX, MM_ID_MAX - 1, MM_ID_MIN };
+	static const unsigned int ids[NR_MMS] = { MM_ID_MAX, MM_ID_MAX - 1, MM_ID_MIN };
 	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX_ORDER1 };
 	unsigned int mapped[NR_MMS] = {};
 	struct rnd_state rnd;
@@ -205,10 +223,28 @@ static void mm_sums_order1_32bit(struct kunit *test)
 			mapped[i]++;
 		}
 		sums.squares = (u32)sums.squares;
-		if (sums.mapcount <= MM_SUMS_EXACT_MAX_ORDER1)
+		if (sums.mapcount <= sums.exact_max)
 			check_sums(test, &sums, mapped, ids);
 		else
 			KUNIT_EXPECT_TRUE(test, sums.shared);
+	}
+	for (i = 0; i < 3; i++)
+		mm_sums_sub(&sums, ids[i], mapped[i]);
+
+	/* A single owner comes back from too many mappings. */
+	for (step = 1; step < 20; step++) {
+		memset(mapped, 0, sizeof(mapped));
+		for (mapped[0] = 0; mapped[0] < step; mapped[0]++) {
+			mm_sums_add(&sums, ids[0], 1);
+			sums.squares = (u32)sums.squares;
+		}
+		while (mapped[0]) {
+			mm_sums_sub(&sums, ids[0], 1);
+			sums.squares = (u32)sums.squares;
+			mapped[0]--;
+			if (mapped[0] <= sums.exact_max)
+				check_sums(test, &sums, mapped, ids);
+		}
 	}
 }
 #endif /* CONFIG_64BIT */
@@ -229,6 +265,7 @@ static struct kunit_suite mm_sums_suite = {
 	.name = "folio_mapcount_sums",
 	.test_cases = mm_sums_cases,
 };
+
 kunit_test_suite(mm_sums_suite);
 
 MODULE_DESCRIPTION("KUnit tests for the sums of MM IDs");

@@ -4,13 +4,12 @@
  * compiled in user space, see tools/testing/folio_mapcount.
  */
 #include <linux/folio_mapcount.h>
-#include <linux/kernel.h>
 #include <linux/prandom.h>
 
 #define NR_MMS	16
 
 static void check_sums(struct kunit *test, const struct mm_sums *sums,
-		const unsigned int *mapped, const mm_id_t *ids)
+		       const unsigned int *mapped, const unsigned int *ids)
 {
 	unsigned int n = 0, owners = 0;
 	u64 squares = 0;
@@ -36,7 +35,7 @@ static void check_sums(struct kunit *test, const struct mm_sums *sums,
 }
 
 /* Neighbours, far apart, and anything in between. */
-static void random_ids(struct rnd_state *rnd, mm_id_t *ids)
+static void random_ids(struct rnd_state *rnd, unsigned int *ids)
 {
 	const u32 mask = MM_ID_MAX >> (prandom_u32_state(rnd) % (MM_ID_BITS - 5));
 	int i, j;
@@ -44,7 +43,8 @@ static void random_ids(struct rnd_state *rnd, mm_id_t *ids)
 	for (i = 0; i < NR_MMS; i++) {
 		do {
 			ids[i] = MM_ID_MAX - (prandom_u32_state(rnd) & mask);
-			ids[i] = max_t(mm_id_t, ids[i], MM_ID_MIN);
+			if (ids[i] < MM_ID_MIN)
+				ids[i] = MM_ID_MIN;
 			for (j = 0; ids[j] != ids[i]; j++)
 				;
 		} while (j != i);

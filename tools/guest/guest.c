@@ -9,8 +9,7 @@
  *	guest compare RESULT_A RESULT_B
  *	guest kunit-check --results DIR --log FILE [--status N] [--kernel BZIMAGE]
  *	guest accel --scenario FILE --kernel BZIMAGE --image DIR
- *	guest check-lists
- *	guest scenario FILE KEY
+ *	guest scenario FILE config|tests
  */
 #define _GNU_SOURCE
 #include <errno.h>

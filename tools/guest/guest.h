@@ -27,7 +27,6 @@ void buf_add(struct buf *b, const char *format, ...) __attribute__((format(print
 void buf_put(struct buf *b, const char *data, size_t len);
 void list_add(struct list *l, const char *s);
 void list_split(struct list *l, const char *words);
-bool list_has(const struct list *l, const char *s);
 char *read_all(const char *path, size_t *len);	/* NULL if there is no file */
 void write_new(const char *path, const char *data, size_t len);
 char *next_line(char **pos);			/* cuts the text in place */
@@ -66,7 +65,6 @@ struct row {
 	enum verdict verdict;
 	int depth;
 	bool known;		/* a skip with a reason in known-skips */
-	bool parent;
 };
 
 struct test {

@@ -204,6 +204,7 @@ static void read_plan(void)
 struct relay {
 	char line[LINE_SIZE];
 	size_t len;
+	bool escape;	/* in a terminal's colour sequence */
 };
 
 static void relay_flush(struct relay *r)
@@ -217,6 +218,11 @@ static void relay(struct relay *r, const char *buf, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = buf[i];
 
+		if (r->escape || c == 0x1b) {
+			r->escape = (c < 'A' || c > 'z' || c == '[') && c != '\n';
+			if (c != '\n')
+				continue;
+		}
 		if (c == '\n') {
 			relay_flush(r);
 			continue;

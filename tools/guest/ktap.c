@@ -107,7 +107,6 @@ static void result_line(struct parser *p, int depth, bool ok, char *s)
 	/* The children stand for their parent, unless it knows of more. */
 	if (first < t->nr_rows && (row.verdict != FAIL || (child_failed && !broken)))
 		goto out;
-	row.parent = first < t->nr_rows;
 	t->rows = xrealloc(t->rows, (t->nr_rows + 1) * sizeof(row));
 	t->rows[t->nr_rows++] = row;
 out:

@@ -183,7 +183,8 @@ void result_load(struct result *r, const char *dir, const char *lists)
 		worsen(&r->verdict, &r->why, LOST,
 		       fmt("the report is cut short (QEMU: %s)", r->end));
 	else if (strcmp(r->end, "exit 0"))
-		worsen(&r->verdict, &r->why, LOST, r->end);
+		/* kunit.py exits with 1 where a case failed. */
+		worsen(&r->verdict, &r->why, strcmp(r->kind, "kunit") ? LOST : FAIL, r->end);
 	if (!r->nr_tests)
 		worsen(&r->verdict, &r->why, FAIL, "no tests");
 	for (int i = 0; i < r->nr_tests; i++) {

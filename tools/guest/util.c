@@ -86,14 +86,6 @@ void list_split(struct list *l, const char *words)
 	free(copy);
 }
 
-bool list_has(const struct list *l, const char *s)
-{
-	for (int i = 0; i < l->n; i++)
-		if (!strcmp(l->v[i], s))
-			return true;
-	return false;
-}
-
 char *read_all(const char *path, size_t *len)
 {
 	struct buf b = { 0 };

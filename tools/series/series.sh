@@ -344,6 +344,8 @@ cmd_checkpatch()
 	local p bad
 
 	need perl:perl python3:python3 codespell:codespell
+	# Debian's modules go with Debian's python3, whatever else is in the path.
+	PATH=/usr/bin:$PATH
 	python3 -c 'import git, ply' 2>/dev/null ||
 		die "$EXIT_MISSING" "missing for spdxcheck.py; apt-get install python3-git python3-ply"
 	cmd_import

@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -135,8 +136,11 @@ static int tell(int who, int cmd)
 	return ret;
 }
 
-/* A folio of our size in each process, and not in the hands of khugepaged. */
-static bool populate(bool pte_mapped)
+/*
+ * A folio of our size, and not in the hands of khugepaged. Returns what the test
+ * should return if that does not work.
+ */
+static int populate(bool pte_mapped)
 {
 	char *area = mmap(NULL, 2 * thpsize, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -145,64 +149,70 @@ static bool populate(bool pte_mapped)
 	unsigned int i;
 
 	if (area == MAP_FAILED || pagemap_fd < 0)
-		return false;
+		return KSFT_FAIL;
 	mem = (char *)(((uintptr_t)area + thpsize - 1) & ~(thpsize - 1));
 	if (madvise(mem, thpsize, MADV_HUGEPAGE))
-		return false;
+		return KSFT_FAIL;
 	mem[0] = 1;
 	if (madvise(mem, thpsize, MADV_NOHUGEPAGE))
-		return false;
+		return KSFT_FAIL;
 
+	/* There may not be enough contiguous memory. */
 	pfn = pagemap_get_pfn(pagemap_fd, mem);
 	if (!pfn || pfn % nr_pages)
-		return false;
+		return KSFT_SKIP;
 	for (i = 0; i < nr_pages; i++)
 		if (pagemap_get_pfn(pagemap_fd, mem + i * pagesize) != pfn + i)
-			return false;
+			return KSFT_SKIP;
 	close(pagemap_fd);
 
 	/* Changing the protection of a single page splits the PMD. */
 	if (pte_mapped &&
 	    (mprotect(mem, pagesize, PROT_READ) ||
 	     mprotect(mem, pagesize, PROT_READ | PROT_WRITE)))
-		return false;
+		return KSFT_FAIL;
 	for (i = 0; i < nr_pages; i++)
 		mem[i * pagesize] = content(i, false);
-	return true;
+	return KSFT_PASS;
 }
 
-/* The first process has all others as children: it maps the folio first. */
+/*
+ * The first process has all others as children: it maps the folio first. Returns
+ * KSFT_PASS, or what the test should return.
+ */
 static int start(int nr, bool pte_mapped)
 {
-	int i, ret;
+	int i, j, ret;
 
 	for (i = 0; i < nr; i++) {
 		if (pipe(procs[i].cmd) || pipe(procs[i].reply))
-			return -1;
+			ksft_exit_fail_perror("pipe");
 		procs[i].present = true;
 	}
 
 	switch (fork()) {
 	case -1:
-		return -1;
+		ksft_exit_fail_perror("fork");
+		break;
 	case 0:
 		for (i = 0; i < nr; i++)
 			close(procs[i].cmd[1]);
-		ret = populate(pte_mapped) ? 0 : -1;
-		for (i = 1; !ret && i < nr; i++) {
+		ret = populate(pte_mapped);
+		for (i = 1; ret == KSFT_PASS && i < nr; i++) {
 			switch (fork()) {
 			case -1:
-				ret = -1;
+				ret = KSFT_FAIL;
 				break;
 			case 0:
 				/* Others have to see that a process is gone. */
-				for (int j = 0; j < nr; j++)
+				for (j = 0; j < nr; j++)
 					if (j != i)
 						close(procs[j].reply[1]);
 				serve(i);
 			}
 		}
-		if (write(procs[0].reply[1], &ret, sizeof(ret)) != sizeof(ret) || ret)
+		if (write(procs[0].reply[1], &ret, sizeof(ret)) != sizeof(ret) ||
+		    ret != KSFT_PASS)
 			_exit(1);
 		for (i = 1; i < nr; i++)
 			close(procs[i].reply[1]);
@@ -214,7 +224,9 @@ static int start(int nr, bool pte_mapped)
 		close(procs[i].reply[1]);
 	}
 	if (read(procs[0].reply[0], &ret, sizeof(ret)) != sizeof(ret))
-		ret = -1;
+		ret = KSFT_FAIL;
+	if (ret != KSFT_PASS)
+		ksft_print_msg("Could not set up the processes and the folio\n");
 	return ret;
 }
 
@@ -248,17 +260,17 @@ static int leave(int who, enum leave how)
 
 /* All but the last in @order leave; nothing is shared then. */
 static void test_last_one(const char *desc, int nr, const int *order,
-		enum leave how, bool pte_mapped)
+			  enum leave how, bool pte_mapped)
 {
 	char order_str[2 * MAX_PROCS + 1] = "";
-	int i, copied, last = order[nr - 1];
+	int i, ret, copied, last = order[nr - 1];
 
 	for (i = 0; i < nr; i++)
 		sprintf(order_str + 2 * i, " %d", order[i]);
 	log_test_start("last of%s, %s, %s", order_str, desc, leave_names[how]);
-	if (start(nr, pte_mapped)) {
-		ksft_print_msg("Could not set up the processes and the folio\n");
-		log_test_result(KSFT_FAIL);
+	ret = start(nr, pte_mapped);
+	if (ret != KSFT_PASS) {
+		log_test_result(ret);
 		goto out;
 	}
 	for (i = 0; i < nr - 1; i++) {
@@ -285,12 +297,16 @@ out:
 static void test_still_shared(const char *desc, int gone, bool pte_mapped)
 {
 	const int writer = (gone + 1) % 3, reader = (gone + 2) % 3;
-	int copied;
+	int ret, copied;
 
 	log_test_start("still shared, %s, writes: %d, reads: %d", desc, writer, reader);
-	if (start(3, pte_mapped) || leave(gone, LEAVE_MUNMAP)) {
-		ksft_print_msg("Could not set up the processes and the folio\n");
-		log_test_result(KSFT_FAIL);
+	ret = start(3, pte_mapped);
+	if (ret == KSFT_PASS && leave(gone, LEAVE_MUNMAP)) {
+		ksft_print_msg("Process %d failed to leave\n", gone);
+		ret = KSFT_FAIL;
+	}
+	if (ret != KSFT_PASS) {
+		log_test_result(ret);
 		goto out;
 	}
 	copied = tell(writer, CMD_WRITE);
@@ -350,6 +366,9 @@ int main(void)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1))
 		ksft_exit_fail_perror("PR_SET_CHILD_SUBREAPER");
 
+	/* A process that is not there does not read what we tell it. */
+	signal(SIGPIPE, SIG_IGN);
+
 	thp_save_settings();
 	pagesize = getpagesize();
 	pmdsize = read_pmd_pagesize();
@@ -361,6 +380,7 @@ int main(void)
 	srandom(SEED);
 	thp_read_settings(&settings);
 	settings.thp_enabled = THP_MADVISE;
+	settings.thp_defrag = THP_DEFRAG_ALWAYS;
 	for (int i = 0; i < NR_ORDERS; i++)
 		settings.hugepages[i].enabled = THP_NEVER;
 	thp_push_settings(&settings);

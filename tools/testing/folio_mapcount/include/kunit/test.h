@@ -39,13 +39,13 @@ struct kunit_suite {
 	{ .run_case = _fn, .name = #_fn, .generate_params = _gen }
 
 #define KUNIT_ARRAY_PARAM(_name, _array, _get_desc)				\
-	static const void *_name##_gen_params(struct kunit *test __maybe_unused, \
+	static const void *_name##_gen_params(struct kunit *test,		\
 			const void *prev, char *desc)				\
 	{									\
-		const typeof(&(_array)[0]) next =				\
-			prev ? (const typeof(&(_array)[0]))prev + 1 : (_array);	\
+		const typeof((_array)[0]) *first = _array;			\
+		const typeof(first) next = prev ? (typeof(first))prev + 1 : first; \
 										\
-		if (next == (_array) + sizeof(_array) / sizeof((_array)[0]))	\
+		if (next == first + sizeof(_array) / sizeof(*first))		\
 			return NULL;						\
 		_get_desc(next, desc);						\
 		return next;							\
@@ -73,7 +73,7 @@ struct kunit_suite {
 #define KUNIT_EXPECT_FALSE(_test, _c)		__KUNIT_CHECK(_test, !(_c), "!" #_c, false, "")
 
 static inline bool kunit_run_one(const struct kunit_case *c, const void *param,
-		const char *desc, int number)
+				 const char *desc, int number)
 {
 	pid_t pid;
 	int status;
@@ -117,17 +117,17 @@ static inline int kunit_run_suite(const struct kunit_suite *suite, const char *f
 		} while (param);
 	}
 	printf("1..%d\n", number);
-	/* Nothing run is not a success. */
-	return !number || passed != number;
+	/* Nothing run is not a success, unless a filter wants it so. */
+	return passed != number || (!number && !filter);
 }
 
 #define kunit_test_suite(_suite)						\
 	int main(int argc, char **argv)						\
 	{									\
-		return kunit_run_suite(&(_suite), argc > 1 ? argv[1] : NULL);	\
+		exit(kunit_run_suite(&(_suite), argc > 1 ? argv[1] : NULL));	\
 	}
 
-#define MODULE_DESCRIPTION(_text) _Static_assert(true, _text)
-#define MODULE_LICENSE(_text) _Static_assert(true, _text)
+#define MODULE_DESCRIPTION(_text) static_assert(true, _text)
+#define MODULE_LICENSE(_text) static_assert(true, _text)
 
 #endif /* _KUNIT_TEST_H */

@@ -6,6 +6,7 @@
 #ifndef _LINUX_TYPES_H
 #define _LINUX_TYPES_H
 
+#include <assert.h>	/* static_assert */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/cdefs.h>	/* __always_inline */
@@ -13,14 +14,16 @@
 typedef uint8_t u8;
 typedef uint32_t u32, __u32;
 typedef unsigned long long u64;
+#ifdef __SIZEOF_INT128__
+#define u128 __uint128_t
+#endif
 
 #define BITS_PER_LONG		(__CHAR_BIT__ * __SIZEOF_LONG__)
 
-#define __maybe_unused		__attribute__((__unused__))
 #define likely(x)		__builtin_expect(!!(x), 1)
 #define unlikely(x)		__builtin_expect(!!(x), 0)
 
-#define min(x, y)		((x) < (y) ? (x) : (y))
-#define max_t(type, x, y)	((type)(x) > (type)(y) ? (type)(x) : (type)(y))
+#define BIT(nr)			(1UL << (nr))
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 #endif /* _LINUX_TYPES_H */
