@@ -42,10 +42,10 @@ struct kunit_suite {
 	static const void *_name##_gen_params(struct kunit *test,		\
 			const void *prev, char *desc)				\
 	{									\
-		const typeof((_array)[0]) *first = _array;			\
-		const typeof(first) next = prev ? (typeof(first))prev + 1 : first; \
+		const char *first = (const char *)_array;			\
+		const void *next = prev ? (const char *)prev + sizeof((_array)[0]) : first; \
 										\
-		if (next == first + sizeof(_array) / sizeof(*first))		\
+		if (next == first + sizeof(_array))				\
 			return NULL;						\
 		_get_desc(next, desc);						\
 		return next;							\
