@@ -21,9 +21,9 @@ tree_base := $(BUILD)/linux-base
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test baseline compare kunit selftests shell tree kernel image \
+.PHONY: help run test baseline compare kunit kunit-32 selftests shell tree kernel image \
 	image-path fetch import base-tree export check-runner check-tools \
-	check-series build-each checkpatch mail deps runner recheck clean distclean \
+	check-series build-each checkpatch native mail deps runner recheck clean distclean \
 	kernel-patched kernel-base image-patched image-base
 
 help:	## this list
@@ -35,7 +35,7 @@ run:	## all from an empty machine: KUnit and T on the patched kernel
 
 test:	## what CI runs: every check, build-each, KUnit, T
 	@tools/lib/steps.sh -k deps check-tools check-runner check-series checkpatch \
-		build-each kunit selftests
+		native build-each kunit kunit-32 selftests
 
 # guest_run, $(1): patched or base, $(2): tests
 guest_run = $(runner) run --scenario $(guest)/scenarios/$(SCENARIO).scenario \
@@ -63,6 +63,14 @@ compare: kernel-base image-base kernel-patched image-patched	## base against pat
 
 kunit: kernel-patched runner	## KUnit tests on the patched kernel
 	@$(guest)/kunit.sh $(tree_patched) $(call kernel_dir,patched) $(results)/kunit
+
+kunit-32: import runner	## the same on a 32-bit kernel without SMP
+	@ARCH=i386 $(guest)/kunit.sh $(tree_patched) $(BUILD)/kernel/kunit-i386 $(results)/kunit
+
+native: import	## the series' arithmetic, in user space, as 64-bit and as 32-bit
+	@mkdir -p $(BUILD)/native
+	@$(MAKE) -s -C $(tree_patched)/tools/testing/folio_mapcount run OUT=$(BUILD)/native | \
+		tools/lib/tap-sum.sh
 
 shell: kernel-patched image-patched	## a prompt in the booted patched guest
 	@$(runner) shell --scenario $(guest)/scenarios/$(SCENARIO).scenario \

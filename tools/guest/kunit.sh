@@ -4,9 +4,11 @@
 # Run the KUnit suites of a kernel that is built already, through the tree's
 # own kunit.py, and judge its log as any guest run's:
 #
-#	kunit.sh TREE OUT RESULTS [FILTER...]
+#	[ARCH=i386] kunit.sh TREE OUT RESULTS [FILTER...]
 #
-# FILTER is a glob over suites; the default are those of the series.
+# FILTER is a glob over suites; the default are those of the series. For another
+# architecture than x86_64, kunit.py builds the kernel as well, in OUT, from the
+# configuration in mm/tests.
 set -eu
 
 guest=$(cd "$(dirname "$0")" && pwd)
@@ -16,11 +18,20 @@ guest=$(cd "$(dirname "$0")" && pwd)
 [ $# -ge 3 ] || die "$EXIT_USAGE" "usage: kunit.sh TREE OUT RESULTS [FILTER...]"
 need_tree "$1"
 tree=$(cd "$1" && pwd)
+arch=${ARCH:-x86_64}
+if [ "$arch" != x86_64 ]; then
+	need python3:python3 ccache:ccache
+	need_space "$2" 1024
+	logged "$2/build.log" python3 -B "$tree/tools/testing/kunit/kunit.py" build \
+		--arch "$arch" --kunitconfig "$tree/mm/tests" --build_dir="$2" \
+		--make_options="CC=ccache gcc" --make_options="HOSTCC=ccache gcc" \
+		--jobs="$(nproc)"
+fi
 [ -s "$2/arch/x86/boot/bzImage" ] || die "$EXIT_USAGE" "$2: no kernel built there"
 out=$(cd "$2" && pwd)
 results=$3
 shift 3
-[ $# -gt 0 ] || set -- 'folio_mapcount*' 'anon_exclusive*'
+[ $# -gt 0 ] || set -- 'folio_mapcount*'
 need python3:python3 qemu-system-x86_64:qemu-system-x86
 [ -x "$BUILD/guest/guest" ] || die "$EXIT_USAGE" "build the runner first: make -C tools/guest"
 
@@ -37,7 +48,7 @@ for filter; do
 	ln -s "$out/arch" "$out/.config" "$work/"
 	# -B: the tree is only read, so no compiled Python in it.
 	PATH=$guest/shim:$PATH python3 -B "$tree/tools/testing/kunit/kunit.py" exec \
-		--arch x86_64 --build_dir="$work" --timeout="${KUNIT_TIMEOUT:-300}" \
+		--arch "$arch" --build_dir="$work" --timeout="${KUNIT_TIMEOUT:-300}" \
 		--json="$work/kunit.json" "$filter" >"$work/kunit.out" 2>&1 || status=$?
 	# A glob that fits nothing is no failure as long as another fits.
 	if [ $# -gt 1 ] && ! grep -aqE '^(\[[^]]*\] ?)?(not )?ok ' "$work/test.log" 2>/dev/null &&

@@ -98,17 +98,18 @@ need_base()
 
 # am DIR: the commit which DIR's patches give on base. git am works in a tree
 # without files, it checks out the few that it needs: no file of $LINUX moves.
+# The cover letter is an empty patch, which git am would stop at.
 am()
 {
 	local wt patches
 
-	patches=$(find "$1" -maxdepth 1 -name '0*.patch' ! -name '0000-*' | sort)
+	patches=$(find "$1" -maxdepth 1 -name '0*.patch' | sort)
 	wt=$(mktemp -d "$tmp/am.XXXXXX")
 	g worktree add -q --no-checkout --detach "$wt" base
 	git_in "$wt" read-tree base
 	# shellcheck disable=SC2086 # format-patch names have no spaces
 	[ -z "$patches" ] ||
-	git_in "$wt" am -q --committer-date-is-author-date --no-3way --keep-cr $patches \
+	git_in "$wt" am -q --empty=drop --committer-date-is-author-date --no-3way --keep-cr $patches \
 		>"$wt.log" 2>&1 ||
 		die "$EXIT_BUILD" "git am: $(cat "$wt.log")"
 	git_in "$wt" rev-parse HEAD
