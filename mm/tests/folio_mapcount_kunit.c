@@ -463,6 +463,3 @@ static struct kunit_suite folio_mapcount_suite = {
 };
 
 kunit_test_suite(folio_mapcount_suite);
-
-MODULE_DESCRIPTION("KUnit tests for the mapcounts of large folios");
-MODULE_LICENSE("GPL");

@@ -267,6 +267,3 @@ static struct kunit_suite mm_sums_suite = {
 };
 
 kunit_test_suite(mm_sums_suite);
-
-MODULE_DESCRIPTION("KUnit tests for the sums of MM IDs");
-MODULE_LICENSE("GPL");

@@ -80,8 +80,13 @@ static char *make_nonce(void)
 	return b.s;
 }
 
+/* With its parents. */
 static void make_dir(const char *path)
 {
+	char *parent = dirname(fmt("%s", path));
+
+	if (strcmp(parent, "/") && strcmp(parent, ".") && access(parent, F_OK))
+		make_dir(parent);
 	if (mkdir(path, 0755) && errno != EEXIST)
 		die(EXIT_ENV, "%s: %s", path, strerror(errno));
 }

@@ -127,7 +127,4 @@ static inline int kunit_run_suite(const struct kunit_suite *suite, const char *f
 		exit(kunit_run_suite(&(_suite), argc > 1 ? argv[1] : NULL));	\
 	}
 
-#define MODULE_DESCRIPTION(_text) static_assert(true, _text)
-#define MODULE_LICENSE(_text) static_assert(true, _text)
-
 #endif /* _KUNIT_TEST_H */
