@@ -3,7 +3,9 @@
 
 override BUILD := $(abspath $(or $(BUILD),build))
 SCENARIO ?= default
-T ?= cow khugepaged
+# Without T: these, and where the series is, its own.
+tests := cow khugepaged
+own_tests := folio_mapcount
 # By the environment, not as overrides: a kernel Makefile may use the same name.
 MAKEOVERRIDES :=
 export BUILD SCENARIO T EACH KERNEL_TARBALL KERNEL_SRC FORCE FROM
@@ -27,13 +29,13 @@ MAKEFLAGS += --no-print-directory
 	kernel-patched kernel-base image-patched image-base
 
 help:	## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
-	@echo 'Variables: SCENARIO=$(SCENARIO) T="$(T)" BUILD=, KERNEL_TARBALL= or KERNEL_SRC= (own source)'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo 'Variables: SCENARIO=$(SCENARIO) T=tests BUILD=, KERNEL_TARBALL= or KERNEL_SRC= (own source)'
 
-run:	## all from an empty machine: KUnit and T on the patched kernel
+run:	## all from an empty machine: KUnit and selftests on the patched kernel
 	@tools/lib/steps.sh deps import kernel image kunit selftests
 
-test:	## what CI runs: every check, build-each, KUnit, T
+test:	## what CI runs: every check, build-each, KUnit, selftests
 	@tools/lib/steps.sh -k deps check-tools check-runner check-series checkpatch \
 		native build-each kunit kunit-32 selftests
 
@@ -42,11 +44,11 @@ guest_run = $(runner) run --scenario $(guest)/scenarios/$(SCENARIO).scenario \
 	--kernel $(call bzimage,$(1)) --image $(call image_dir,$(1)) \
 	--results $(results)/$(1) $(addprefix --test ,$(2))
 
-selftests: kernel-patched image-patched	## T="cow khugepaged" on the patched kernel
-	@$(call guest_run,patched,$(T))
+selftests: kernel-patched image-patched	## T="cow khugepaged folio_mapcount" on the patched kernel
+	@$(call guest_run,patched,$(or $(T),$(tests) $(own_tests)))
 
 baseline: kernel-base image-base	## the same on the unpatched base
-	@$(call guest_run,base,$(T))
+	@$(call guest_run,base,$(or $(T),$(tests)))
 
 # More tests than usual; a test that fails here is for the comparison to judge.
 compare: SCENARIO := debug
