@@ -22,8 +22,9 @@ arch=${ARCH:-x86_64}
 if [ "$arch" != x86_64 ]; then
 	need python3:python3 ccache:ccache
 	need_space "$2" 1024
-	logged "$2/build.log" python3 -B "$tree/tools/testing/kunit/kunit.py" build \
-		--arch "$arch" --kunitconfig "$tree/mm/tests" --build_dir="$2" \
+	out=$(cd "$2" && pwd)
+	logged "$out/build.log" python3 -B "$tree/tools/testing/kunit/kunit.py" build \
+		--arch "$arch" --kunitconfig "$tree/mm/tests" --build_dir="$out" \
 		--make_options="CC=ccache gcc" --make_options="HOSTCC=ccache gcc" \
 		--jobs="$(nproc)"
 fi
