@@ -152,6 +152,8 @@ static void settle_names(struct test *t)
 {
 	for (int i = 0; i < t->nr_rows; i++) {
 		struct buf b = { 0 };
+		/* A name with a percentage reports what was measured. */
+		bool measured = strstr(t->rows[i].name, "%)");
 		int same = 1;
 
 		for (char *s = t->rows[i].name; *s;) {
@@ -161,8 +163,9 @@ static void settle_names(struct test *t)
 			if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) {
 				end = s + 2 + strspn(s + 2, "0123456789abcdefABCDEF");
 				buf_put(&b, "0x*", 3);
-			} else if (n >= 6 && strncasecmp(end, " kB", 3) &&
-				   strncasecmp(end, "kB", 2)) {
+			} else if ((n && measured) ||
+				   (n >= 6 && strncasecmp(end, " kB", 3) &&
+				    strncasecmp(end, "kB", 2))) {
 				buf_put(&b, "*", 1);
 			} else {
 				end = s + (n ? n : 1);
