@@ -21,7 +21,7 @@ mkdir -p "$2" || die "$EXIT_ENV" "cannot make $2"
 out=$(cd "$2" && pwd)
 
 PATH=$PATH:/usr/sbin:/sbin
-need chrt:util-linux gcc:gcc make:make rsync:rsync busybox:busybox-static bash-static:bash-static \
+need nice:coreutils gcc:gcc make:make rsync:rsync busybox:busybox-static bash-static:bash-static \
 	mkfs.xfs:xfsprogs strip:binutils
 
 # What the selftests are built from; the copy has the same layout.
@@ -123,16 +123,16 @@ gcc -O2 -w -o "$out/gen_init_cpio" "$src/usr/gen_init_cpio.c" 2>>"$log" ||
 	echo "file /init $out/init 0755 0 0"
 	echo "file /bin/busybox $(command -v busybox) 0755 0 0"
 	echo "file /bin/bash $(command -v bash-static) 0755 0 0"
-	busybox --list | grep -vx -e busybox -e bash -e chrt -e sed -e tr | sort -u |
+	busybox --list | grep -vx -e busybox -e bash -e nice -e sed -e tr | sort -u |
 		sed 's|.*|slink /bin/& busybox 0777 0 0|'
 	for file in "$guest"/rootfs/{setup,run-test}; do
 		echo "file /etc/guest/${file##*/} $file 0755 0 0"
 	done
 	echo "file /bin/sed $guest/rootfs/sed 0755 0 0"
-	echo "file /bin/chrt $(command -v chrt) 0755 0 0"
+	echo "file /bin/nice $(command -v nice) 0755 0 0"
 	echo "file /bin/tr $(command -v tr) 0755 0 0"
 	echo "file /usr/bin/sed.gnu $(command -v sed) 0755 0 0"
-	libs="$(libs_of "$(command -v chrt)") $(libs_of "$(command -v sed)") $(libs_of "$(command -v tr)")"
+	libs="$(libs_of "$(command -v nice)") $(libs_of "$(command -v sed)") $(libs_of "$(command -v tr)")"
 	for prog in $wanted; do
 		strip -o "$out/mm/$prog.strip" "$out/mm/$prog"
 		mv "$out/mm/$prog.strip" "$out/mm/$prog"

@@ -106,6 +106,15 @@ compare fail pass 0 'better: *alpha: .*second' "the other way it is better"
 compare pass truncated "$EXIT_TEST" 'pass -> missing' "a missing case is worse"
 compare pass splat-in-test "$EXIT_TEST" 'worse: *alpha: pass -> splat' "a splat is worse"
 compare pass unexpected-skip "$EXIT_TEST" 'pass -> skip' "a new skip is worse"
+for n in 1 2; do
+	rm -rf "$work/$n"
+	cp -r "$tests/golden/pass" "$work/$n"
+	sed -i "s/first/6${n} of 90 moved (${n}8%)/; s/third/run ${n} of 3/" "$work/$n/ktap.log"
+done
+check "$EXIT_TEST" 'worse: *alpha: .*run 1 of 3.*missing' "$guest" compare "$work/1" "$work/2" --lists "$work/lists"
+result "compare: other numbers in a name are another case"
+! grep -q moved "$work/out"
+result "compare: but not where the name has a percentage"
 check "$EXIT_USAGE" 'not a result folder' "$guest" recheck "$work/nothing" --lists "$work/lists"
 result "recheck of no result folder"
 
