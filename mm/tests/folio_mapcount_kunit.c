@@ -404,9 +404,11 @@ static int mapper_fn(void *data)
 	wait_for_completion(mapper->start);
 	for (i = 0; i < 50 * NR_STEPS; i++) {
 		nr = nr % folio_nr_pages(mapper->folio) + 1;
-		folio_add_large_mapcount(mapper->folio, nr, mapper->vma);
+		folio_add_file_rmap_ptes(mapper->folio, &mapper->folio->page, nr,
+					 mapper->vma);
 		mapper->not_shared += !folio_maybe_mapped_shared(mapper->folio);
-		folio_sub_large_mapcount(mapper->folio, nr, mapper->vma);
+		folio_remove_rmap_ptes(mapper->folio, &mapper->folio->page, nr,
+				       mapper->vma);
 	}
 	complete(&mapper->done);
 	return 0;
