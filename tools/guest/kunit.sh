@@ -19,17 +19,16 @@ guest=$(cd "$(dirname "$0")" && pwd)
 need_tree "$1"
 tree=$(cd "$1" && pwd)
 arch=${ARCH:-x86_64}
+[ "$arch" = x86_64 ] || need_space "$2" 1024
+out=$(cd "$2" 2>/dev/null && pwd) || die "$EXIT_USAGE" "$2: no kernel built there"
 if [ "$arch" != x86_64 ]; then
 	need python3:python3 ccache:ccache
-	need_space "$2" 1024
-	out=$(cd "$2" && pwd)
 	logged "$out/build.log" python3 -B "$tree/tools/testing/kunit/kunit.py" build \
 		--arch "$arch" --kunitconfig "$tree/mm/tests" --build_dir="$out" \
 		--make_options="CC=ccache gcc" --make_options="HOSTCC=ccache gcc" \
 		--jobs="$(nproc)"
 fi
-[ -s "$2/arch/x86/boot/bzImage" ] || die "$EXIT_USAGE" "$2: no kernel built there"
-out=$(cd "$2" && pwd)
+[ -s "$out/arch/x86/boot/bzImage" ] || die "$EXIT_USAGE" "$2: no kernel built there"
 results=$3
 shift 3
 [ $# -gt 0 ] || set -- 'folio_mapcount*'
