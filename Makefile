@@ -35,6 +35,7 @@ help:	## this list
 run:	## all from an empty machine: KUnit and selftests on the patched kernel
 	@tools/lib/steps.sh deps import kernel image kunit selftests
 
+test: EACH := $(or $(EACH),quick)
 test:	## what CI runs: every check, build-each, KUnit, selftests
 	@tools/lib/steps.sh -k deps check-tools check-runner check-series checkpatch \
 		native build-each kunit kunit-32 selftests
@@ -125,7 +126,7 @@ check-tools: deps
 check-series: deps	## import then export leaves the repository as it is
 	@$(series) check
 
-build-each: deps	## every patch builds; EACH=changed only the new ones
+build-each: deps	## every patch builds; EACH=changed only the new ones, EACH=quick less of it
 	@$(series) build-each $(EACH)
 
 checkpatch: deps	## checkpatch --strict and codespell

@@ -190,4 +190,49 @@ static __always_inline void mm_sums_sub(struct mm_sums *sums, unsigned int id,
 		sums->shared = sums->mapcount && !mm_sums_single(sums);
 }
 
+/*
+ * How many pages of a large folio are mapped: we do not know which ones, so we
+ * account, in the statistics, for as many pages as there can be. With n mappings,
+ * e of them of the entire folio:
+ *
+ *  - Mapping pages anew might map pages that have not been mapped so far.
+ *  - Duplicating mappings, during fork(), does not.
+ *  - After unmapping, at most n pages remain mapped unless e > 0.
+ *
+ * The number is never below the number of pages that are really mapped, and 0
+ * as soon as no page is mapped. It is the right one if no page was mapped twice
+ * since it was the right one; in particular for anon folios that a single MM
+ * maps. And any unmap that leaves no page mapped twice makes it right again.
+ */
+
+/**
+ * accounted_pages_add() - Pages to account after new mappings.
+ * @accounted: The number of pages accounted before.
+ * @nr: The number of pages mapped anew, all of them if by an entire mapping.
+ * @nr_pages: The number of pages in the folio.
+ *
+ * Return: The number of pages accounted now.
+ */
+static __always_inline unsigned int accounted_pages_add(unsigned int accounted,
+							unsigned int nr,
+							unsigned int nr_pages)
+{
+	return accounted + nr < nr_pages ? accounted + nr : nr_pages;
+}
+
+/**
+ * accounted_pages_sub() - Pages to account after the removal of mappings.
+ * @accounted: The number of pages accounted before.
+ * @mapcount: The number of mappings now.
+ * @entire_mapcount: How many of these map the entire folio.
+ *
+ * Return: The number of pages accounted now.
+ */
+static __always_inline unsigned int accounted_pages_sub(unsigned int accounted,
+							unsigned int mapcount,
+							unsigned int entire_mapcount)
+{
+	return !entire_mapcount && mapcount < accounted ? mapcount : accounted;
+}
+
 #endif /* _LINUX_FOLIO_MAPCOUNT_H */

@@ -27,6 +27,12 @@ struct folio_ctx {
 	u8 *mapped[NR_MMS];
 	u8 pmds[NR_MMS];
 	unsigned int ids[NR_MMS];
+	/* The pages that should be accounted as mapped, and the node's statistics. */
+	unsigned int accounted;
+	bool after_unmap;
+	long nr_mapped;
+	long nr_pmdmapped;
+	bool partially_mapped;
 	/* Taken by whoever changes mappings, like a page table lock. */
 	spinlock_t ptl;
 };
@@ -64,7 +70,39 @@ static struct folio_ctx *folio_ctx_alloc(struct kunit *test, u64 seed)
 	return ctx;
 }
 
-static struct folio *folio_ctx_folio(struct kunit *test, unsigned int order)
+/* Nobody else maps anything: there is no user space yet. */
+static long node_stat(struct folio *folio, enum node_stat_item item)
+{
+	struct pglist_data *pgdat = folio_pgdat(folio);
+	long count = atomic_long_read(&pgdat->vm_stat[item]);
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		count += per_cpu_ptr(pgdat->per_cpu_nodestats, cpu)->vm_node_stat_diff[item];
+	return count;
+}
+
+static long nr_mapped(struct folio *folio)
+{
+	return node_stat(folio, folio_test_anon(folio) ? NR_ANON_MAPPED : NR_FILE_MAPPED);
+}
+
+static long nr_pmdmapped(struct folio *folio)
+{
+	return node_stat(folio, folio_test_anon(folio) ? NR_ANON_THPS : NR_FILE_PMDMAPPED);
+}
+
+/* The statistics as they are while the folio is not mapped. */
+static void start_stats(struct folio_ctx *ctx, struct folio *folio)
+{
+	ctx->accounted = 0;
+	ctx->partially_mapped = false;
+	ctx->nr_mapped = nr_mapped(folio);
+	ctx->nr_pmdmapped = nr_pmdmapped(folio);
+}
+
+static struct folio *folio_ctx_folio(struct kunit *test, struct folio_ctx *ctx,
+				     unsigned int order)
 {
 	struct folio *folio = folio_alloc(GFP_KERNEL, order);
 
@@ -72,7 +110,40 @@ static struct folio *folio_ctx_folio(struct kunit *test, unsigned int order)
 		kunit_skip(test, "no memory for a folio of order %u", order);
 	/* Whatever can end up on the deferred split list is charged. */
 	KUNIT_ASSERT_EQ(test, mem_cgroup_charge(folio, NULL, GFP_KERNEL), 0);
+	start_stats(ctx, folio);
 	return folio;
+}
+
+static void check_accounted(struct kunit *test, struct folio_ctx *ctx,
+			    struct folio *folio, unsigned int entire)
+{
+	const unsigned int nr_pages = folio_nr_pages(folio);
+	unsigned int distinct = 0, most = 0;
+	int i, j;
+
+	for (j = 0; j < nr_pages; j++) {
+		unsigned int mapped = entire;
+
+		for (i = 0; i < NR_MMS; i++)
+			mapped += ctx->mapped[i][j];
+		distinct += !!mapped;
+		most = max(most, mapped);
+	}
+
+	KUNIT_ASSERT_EQ(test, folio->_nr_pages_accounted, ctx->accounted);
+	KUNIT_ASSERT_GE(test, ctx->accounted, distinct);
+	KUNIT_ASSERT_EQ(test, !ctx->accounted, !distinct);
+	KUNIT_ASSERT_LE(test, ctx->accounted, nr_pages);
+	KUNIT_ASSERT_EQ(test, nr_mapped(folio) - ctx->nr_mapped, ctx->accounted);
+	KUNIT_ASSERT_EQ(test, nr_pmdmapped(folio) - ctx->nr_pmdmapped,
+			entire && folio_test_pmd_mappable(folio) ? nr_pages : 0);
+	/* No page is mapped twice, or has been since it was last exact. */
+	if ((ctx->after_unmap && most <= 1) ||
+	    (folio_test_anon(folio) && !folio_maybe_mapped_shared(folio)))
+		KUNIT_ASSERT_EQ(test, ctx->accounted, distinct);
+	if (folio_test_anon(folio) && folio_order(folio) > 1)
+		KUNIT_ASSERT_EQ(test, folio_test_partially_mapped(folio),
+				ctx->partially_mapped);
 }
 
 static void check_folio(struct kunit *test, struct folio_ctx *ctx,
@@ -94,12 +165,36 @@ static void check_folio(struct kunit *test, struct folio_ctx *ctx,
 	folio_read_mm_sums(folio, &sums);
 	check_sums(test, &sums, mapped, ctx->ids);
 	KUNIT_ASSERT_EQ(test, folio_entire_mapcount(folio), entire);
+	check_accounted(test, ctx, folio, entire);
 	if (sums.mapcount <= sums.exact_max)
 		KUNIT_ASSERT_EQ(test, folio_maybe_mapped_shared(folio), owners > 1);
 	for (i = 0; i < NR_MMS; i++)
 		if (mapped[i])
 			KUNIT_ASSERT_EQ(test, folio_mapped_only_by(folio, &ctx->mm[i]),
 					owners == 1 && sums.mapcount <= sums.exact_max);
+}
+
+static void model_map(struct folio_ctx *ctx, struct folio *folio, unsigned int nr)
+{
+	ctx->accounted = min(ctx->accounted + nr, folio_nr_pages(folio));
+	ctx->after_unmap = false;
+}
+
+static void model_unmap(struct folio_ctx *ctx, struct folio *folio)
+{
+	const unsigned int nr_pages = folio_nr_pages(folio);
+	unsigned int total = 0;
+	int i, j;
+
+	for (i = 0; i < NR_MMS; i++) {
+		total += ctx->pmds[i] * nr_pages;
+		for (j = 0; j < nr_pages; j++)
+			total += ctx->mapped[i][j];
+	}
+	ctx->accounted = min(ctx->accounted, total);
+	ctx->after_unmap = true;
+	if (folio_test_anon(folio) && total && ctx->accounted < nr_pages)
+		ctx->partially_mapped = true;
 }
 
 static void map_ptes(struct folio_ctx *ctx, struct folio *folio, int i,
@@ -111,14 +206,32 @@ static void map_ptes(struct folio_ctx *ctx, struct folio *folio, int i,
 	spin_lock(&ctx->ptl);
 	if (!folio_test_anon(folio))
 		folio_add_file_rmap_ptes(folio, page, nr, &ctx->vma[i]);
-	else if (!folio_mapped(folio))
+	else
 		folio_add_anon_rmap_ptes(folio, page, nr, &ctx->vma[i],
 					 (folio->index + first) << PAGE_SHIFT, RMAP_NONE);
-	else if (folio_try_dup_anon_rmap_ptes(folio, page, nr, &ctx->vma[i], &ctx->vma[0]))
-		WARN_ON_ONCE(1);	/* No folio is pinned here. */
 	spin_unlock(&ctx->ptl);
 	for (j = first; j < first + nr; j++)
 		ctx->mapped[i][j]++;
+	model_map(ctx, folio, nr);
+}
+
+/* What fork() does: duplicate the mappings that @parent has. */
+static void dup_ptes(struct folio_ctx *ctx, struct folio *folio, int parent,
+		     int child, unsigned int first, unsigned int nr)
+{
+	struct page *page = folio_page(folio, first);
+	struct vm_area_struct *vma = &ctx->vma[child];
+	unsigned int j;
+
+	spin_lock(&ctx->ptl);
+	if (!folio_test_anon(folio))
+		folio_dup_file_rmap_ptes(folio, page, nr, vma);
+	else if (folio_try_dup_anon_rmap_ptes(folio, page, nr, vma, &ctx->vma[parent]))
+		WARN_ON_ONCE(1);	/* No folio is pinned here. */
+	spin_unlock(&ctx->ptl);
+	for (j = first; j < first + nr; j++)
+		ctx->mapped[child][j]++;
+	ctx->after_unmap = false;
 }
 
 static void unmap_ptes(struct folio_ctx *ctx, struct folio *folio, int i,
@@ -131,25 +244,48 @@ static void unmap_ptes(struct folio_ctx *ctx, struct folio *folio, int i,
 	spin_unlock(&ctx->ptl);
 	for (j = first; j < first + nr; j++)
 		ctx->mapped[i][j]--;
+	model_unmap(ctx, folio);
 }
 
 static void map_pmd(struct folio_ctx *ctx, struct folio *folio, int i)
 {
 	spin_lock(&ctx->ptl);
-	if (!folio_test_anon(folio))
-		folio_add_file_rmap_pmd(folio, &folio->page, &ctx->vma[i]);
-	else if (folio_try_dup_anon_rmap_pmd(folio, &folio->page, &ctx->vma[i], &ctx->vma[0]))
-		WARN_ON_ONCE(1);	/* No folio is pinned here. */
+	folio_add_file_rmap_pmd(folio, &folio->page, &ctx->vma[i]);
 	spin_unlock(&ctx->ptl);
 	ctx->pmds[i]++;
+	model_map(ctx, folio, folio_nr_pages(folio));
 }
 
-static void map_whole(struct folio_ctx *ctx, struct folio *folio, int i)
+static void dup_pmd(struct folio_ctx *ctx, struct folio *folio, int parent, int child)
 {
-	if (folio_test_pmd_mappable(folio))
-		map_pmd(ctx, folio, i);
-	else
-		map_ptes(ctx, folio, i, 0, folio_nr_pages(folio));
+	struct vm_area_struct *vma = &ctx->vma[child];
+
+	spin_lock(&ctx->ptl);
+	if (!folio_test_anon(folio))
+		folio_dup_file_rmap_pmd(folio, &folio->page, vma);
+	else if (folio_try_dup_anon_rmap_pmd(folio, &folio->page, vma, &ctx->vma[parent]))
+		WARN_ON_ONCE(1);	/* No folio is pinned here. */
+	spin_unlock(&ctx->ptl);
+	ctx->pmds[child]++;
+	ctx->after_unmap = false;
+}
+
+/* All that @parent maps; @child must not map anything yet if that is anon. */
+static void fork_mm(struct folio_ctx *ctx, struct folio *folio, int parent, int child)
+{
+	unsigned int first, nr;
+
+	for (nr = 0; nr < ctx->pmds[parent]; nr++)
+		dup_pmd(ctx, folio, parent, child);
+	for (first = 0; first < folio_nr_pages(folio); first += nr) {
+		for (nr = 0; first + nr < folio_nr_pages(folio); nr++)
+			if (!ctx->mapped[parent][first + nr])
+				break;
+		if (nr)
+			dup_ptes(ctx, folio, parent, child, first, nr);
+		else
+			nr = 1;
+	}
 }
 
 static void unmap_pmd(struct folio_ctx *ctx, struct folio *folio, int i)
@@ -158,6 +294,14 @@ static void unmap_pmd(struct folio_ctx *ctx, struct folio *folio, int i)
 	folio_remove_rmap_pmd(folio, &folio->page, &ctx->vma[i]);
 	spin_unlock(&ctx->ptl);
 	ctx->pmds[i]--;
+	model_unmap(ctx, folio);
+}
+
+/* Both at a time in between, as when a PMD of an anon folio gets split. */
+static void split_pmd(struct folio_ctx *ctx, struct folio *folio, int i)
+{
+	map_ptes(ctx, folio, i, 0, folio_nr_pages(folio));
+	unmap_pmd(ctx, folio, i);
 }
 
 static void unmap_all(struct kunit *test, struct folio_ctx *ctx,
@@ -176,8 +320,10 @@ static void unmap_all(struct kunit *test, struct folio_ctx *ctx,
 static struct folio *map_new_anon(struct kunit *test, struct folio_ctx *ctx,
 				  unsigned int order)
 {
-	struct folio *folio = folio_ctx_folio(test, order);
+	struct folio *folio = folio_ctx_folio(test, ctx, order);
 
+	ctx->nr_mapped = node_stat(folio, NR_ANON_MAPPED);
+	ctx->nr_pmdmapped = node_stat(folio, NR_ANON_THPS);
 	spin_lock(&ctx->ptl);
 	folio_add_new_anon_rmap(folio, &ctx->vma[0], 0, RMAP_EXCLUSIVE);
 	spin_unlock(&ctx->ptl);
@@ -185,6 +331,7 @@ static struct folio *map_new_anon(struct kunit *test, struct folio_ctx *ctx,
 		ctx->pmds[0] = 1;
 	else
 		memset(ctx->mapped[0], 1, folio_nr_pages(folio));
+	model_map(ctx, folio, folio_nr_pages(folio));
 	check_folio(test, ctx, folio);
 	return folio;
 }
@@ -226,7 +373,7 @@ static void folio_random_history(struct kunit *test)
 {
 	const struct folio_param *p = test->param_value;
 	struct folio_ctx *ctx = folio_ctx_alloc(test, p->seed);
-	struct folio *folio = folio_ctx_folio(test, param_order(p));
+	struct folio *folio = folio_ctx_folio(test, ctx, param_order(p));
 	const unsigned int nr_pages = folio_nr_pages(folio);
 	struct rnd_state rnd;
 	int i, step;
@@ -258,11 +405,10 @@ static void folio_random_history(struct kunit *test)
 				map_pmd(ctx, folio, i);
 			break;
 		case 5:
-			if (ctx->pmds[i]) {
+			if (ctx->pmds[i] && !memchr_inv(ctx->mapped[i], 0, nr_pages))
+				split_pmd(ctx, folio, i);
+			else if (ctx->pmds[i])
 				unmap_pmd(ctx, folio, i);
-				if (!memchr_inv(ctx->mapped[i], 0, nr_pages))
-					map_ptes(ctx, folio, i, 0, nr_pages);
-			}
 			break;
 		}
 		check_folio(test, ctx, folio);
@@ -281,7 +427,7 @@ static void folio_last_of_three(struct kunit *test)
 {
 	const struct folio_param *p = test->param_value;
 	struct folio_ctx *ctx = folio_ctx_alloc(test, p->seed);
-	struct folio *folio = folio_ctx_folio(test, param_order(p));
+	struct folio *folio = folio_ctx_folio(test, ctx, param_order(p));
 	const unsigned int nr_pages = folio_nr_pages(folio);
 	int first, second, third, i;
 
@@ -308,15 +454,12 @@ static void folio_last_of_three(struct kunit *test)
 static void folio_dup_pmd(struct kunit *test)
 {
 	struct folio_ctx *ctx = folio_ctx_alloc(test, 1);
-	struct folio *folio = folio_ctx_folio(test, HPAGE_PMD_ORDER);
+	struct folio *folio = folio_ctx_folio(test, ctx, HPAGE_PMD_ORDER);
 
 	map_pmd(ctx, folio, 0);
-	spin_lock(&ctx->ptl);
-	folio_dup_file_rmap_pmd(folio, &folio->page, &ctx->vma[1]);
-	spin_unlock(&ctx->ptl);
+	dup_pmd(ctx, folio, 0, 1);
 	KUNIT_ASSERT_EQ(test, folio_mapcount(folio), 2);
 	KUNIT_ASSERT_EQ(test, folio_entire_mapcount(folio), 2);
-	ctx->pmds[1]++;
 	check_folio(test, ctx, folio);
 
 	unmap_all(test, ctx, folio, 0);
@@ -335,12 +478,160 @@ static void folio_anon_fork(struct kunit *test)
 	folio = map_new_anon(test, ctx, param_order(p));
 
 	for (i = 1; i < NR_MMS; i++) {
-		map_whole(ctx, folio, i);
+		fork_mm(ctx, folio, 0, i);
 		check_folio(test, ctx, folio);
 	}
 
 	for (i = 0; i < NR_MMS; i++)
 		unmap_all(test, ctx, folio, i);
+	folio_put(folio);
+}
+
+/* First to last mapped page of a range, one by one and in runs. */
+static void unmap_range(struct folio_ctx *ctx, struct folio *folio, int i,
+			unsigned int first, unsigned int end)
+{
+	unsigned int nr;
+
+	if (ctx->pmds[i])
+		split_pmd(ctx, folio, i);
+	for (; first < end; first += nr) {
+		for (nr = 0; first + nr < end; nr++)
+			if (!ctx->mapped[i][first + nr])
+				break;
+		if (nr)
+			unmap_ptes(ctx, folio, i, first, nr);
+		else
+			nr = 1;
+	}
+}
+
+static bool maps_any(struct folio_ctx *ctx, struct folio *folio, int i)
+{
+	return ctx->pmds[i] || memchr_inv(ctx->mapped[i], 0, folio_nr_pages(folio));
+}
+
+/* A few processes fork, unmap, split PMDs, swap in and exit. */
+static void folio_anon_random_history(struct kunit *test)
+{
+	const struct folio_param *p = test->param_value;
+	struct folio_ctx *ctx = folio_ctx_alloc(test, p->seed);
+	struct folio *folio = map_new_anon(test, ctx, param_order(p));
+	const unsigned int nr_pages = folio_nr_pages(folio);
+	struct rnd_state rnd;
+	int i, j, step;
+
+	prandom_seed_state(&rnd, p->seed);
+	for (step = 0; step < NR_STEPS; step++) {
+		unsigned int first = prandom_u32_state(&rnd) % nr_pages;
+		unsigned int nr = 1 + prandom_u32_state(&rnd) % (nr_pages - first);
+
+		i = prandom_u32_state(&rnd) % 4;
+		j = prandom_u32_state(&rnd) % 4;
+		switch (prandom_u32_state(&rnd) % 5) {
+		case 0:
+			if (!maps_any(ctx, folio, j))
+				fork_mm(ctx, folio, i, j);
+			break;
+		case 1:
+			unmap_range(ctx, folio, i, first, first + nr);
+			break;
+		case 2:
+			if (!ctx->pmds[i] && !ctx->mapped[i][first])
+				map_ptes(ctx, folio, i, first, 1);
+			break;
+		case 3:
+			if (ctx->pmds[i])
+				split_pmd(ctx, folio, i);
+			break;
+		case 4:
+			if (step % 8 == 0)
+				unmap_all(test, ctx, folio, i);
+			break;
+		}
+		check_folio(test, ctx, folio);
+	}
+
+	for (i = 0; i < NR_MMS; i++)
+		unmap_all(test, ctx, folio, i);
+	folio_put(folio);
+}
+
+/*
+ * Parent and child unmap the same half. Nobody can tell, but as soon as there is
+ * only one of them, the rest is known to be unmapped. Just like that if one unmaps
+ * what the other one does not, down to a single page.
+ */
+static void folio_anon_same_half(struct kunit *test)
+{
+	const struct folio_param *p = test->param_value;
+	struct folio_ctx *ctx = folio_ctx_alloc(test, p->seed);
+	struct folio *folio = map_new_anon(test, ctx, param_order(p));
+	const unsigned int nr_pages = folio_nr_pages(folio);
+
+	fork_mm(ctx, folio, 0, 1);
+	unmap_range(ctx, folio, 0, 0, nr_pages / 2);
+	KUNIT_EXPECT_EQ(test, folio->_nr_pages_accounted, nr_pages);
+	unmap_range(ctx, folio, 1, 0, nr_pages / 2);
+	check_folio(test, ctx, folio);
+	KUNIT_EXPECT_EQ(test, folio->_nr_pages_accounted, nr_pages);
+	KUNIT_EXPECT_FALSE(test, folio_test_partially_mapped(folio));
+
+	unmap_range(ctx, folio, 1, nr_pages - 1, nr_pages);
+	check_folio(test, ctx, folio);
+	KUNIT_EXPECT_EQ(test, folio->_nr_pages_accounted, nr_pages - 1);
+	KUNIT_EXPECT_TRUE(test, folio_test_partially_mapped(folio));
+
+	unmap_all(test, ctx, folio, 1);
+	KUNIT_EXPECT_EQ(test, folio->_nr_pages_accounted, nr_pages / 2);
+	unmap_range(ctx, folio, 0, nr_pages / 2, nr_pages - 1);
+	KUNIT_EXPECT_EQ(test, folio->_nr_pages_accounted, 1);
+	unmap_all(test, ctx, folio, 0);
+	folio_put(folio);
+}
+
+/* As if MM 0 had mapped, or unmapped, one page of the folio many times. */
+static void pretend(struct folio_ctx *ctx, struct folio *folio, long many)
+{
+	const s64 ids = (s64)many * ctx->ids[0];
+	struct mm_sums sums;
+
+	folio_read_mm_sums(folio, &sums);
+	sums.mapcount += many;
+	sums.ids = (sums.ids + ids) & FOLIO_MM_IDS_SUM_MASK;
+	sums.squares += ids * ctx->ids[0];
+	sums.shared = true;
+	folio_write_mm_sums(folio, &sums);
+}
+
+/* With more mappings than an int can count, the folio is mapped, and shared. */
+static void folio_beyond_int(struct kunit *test)
+{
+	struct folio_ctx *ctx = folio_ctx_alloc(test, 3);
+	struct folio *folio = folio_ctx_folio(test, ctx, 4);
+	const long many = INT_MAX - 40;
+	int i;
+
+	map_ptes(ctx, folio, 0, 0, 16);
+	pretend(ctx, folio, many);
+	map_ptes(ctx, folio, 1, 0, 16);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), INT_MAX - 8);
+	for (i = 2; i < 5; i++) {
+		map_ptes(ctx, folio, i, 0, 16);
+		KUNIT_EXPECT_EQ(test, folio_mapcount(folio), INT_MAX);
+		KUNIT_EXPECT_TRUE(test, folio_mapped(folio));
+		KUNIT_EXPECT_TRUE(test, folio_maybe_mapped_shared(folio));
+	}
+	for (i = 2; i < 5; i++)
+		unmap_ptes(ctx, folio, i, 0, 16);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), INT_MAX - 8);
+	KUNIT_EXPECT_EQ(test, folio->_nr_pages_accounted, 16);
+
+	/* Nothing was lost. */
+	pretend(ctx, folio, -many);
+	check_folio(test, ctx, folio);
+	unmap_all(test, ctx, folio, 0);
+	unmap_all(test, ctx, folio, 1);
 	folio_put(folio);
 }
 
@@ -356,7 +647,7 @@ static void folio_split_unmapped_zero(struct kunit *test, unsigned int order,
 	const unsigned long pfn = folio_pfn(folio);
 	unsigned int i;
 
-	map_whole(ctx, folio, 1);
+	fork_mm(ctx, folio, 0, 1);
 	check_folio(test, ctx, folio);
 	unmap_all(test, ctx, folio, 0);
 	unmap_all(test, ctx, folio, 1);
@@ -368,6 +659,7 @@ static void folio_split_unmapped_zero(struct kunit *test, unsigned int order,
 		folio = pfn_folio(pfn + i);
 		KUNIT_ASSERT_EQ(test, folio_order(folio), new_order);
 		KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 0);
+		ctx->partially_mapped = false;
 		if (new_order) {
 			map_ptes(ctx, folio, 2, 0, 1U << new_order);
 			check_folio(test, ctx, folio);
@@ -421,7 +713,7 @@ static int mapper_fn(void *data)
 static void folio_concurrent_mappers(struct kunit *test)
 {
 	struct folio_ctx *ctx = folio_ctx_alloc(test, 7);
-	struct folio *folio = folio_ctx_folio(test, 4);
+	struct folio *folio = folio_ctx_folio(test, ctx, 4);
 	DECLARE_COMPLETION_ONSTACK(start);
 	struct task_struct *task;
 	struct mapper mapper[2];
@@ -453,6 +745,9 @@ static struct kunit_case folio_mapcount_cases[] = {
 	KUNIT_CASE_PARAM(folio_random_history, folio_gen_params),
 	KUNIT_CASE_PARAM(folio_last_of_three, folio_gen_params),
 	KUNIT_CASE_PARAM(folio_anon_fork, anon_gen_params),
+	KUNIT_CASE_PARAM(folio_anon_random_history, anon_gen_params),
+	KUNIT_CASE_PARAM(folio_anon_same_half, anon_gen_params),
+	KUNIT_CASE(folio_beyond_int),
 	KUNIT_CASE_PARAM(folio_split_to_order, anon_gen_params),
 	KUNIT_CASE(folio_dup_pmd),
 	KUNIT_CASE(folio_concurrent_mappers),

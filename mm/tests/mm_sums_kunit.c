@@ -249,10 +249,98 @@ static void mm_sums_order1_32bit(struct kunit *test)
 }
 #endif /* CONFIG_64BIT */
 
+/* More mappings than an int can count are counted all the same. */
+static void mm_sums_beyond_int(struct kunit *test)
+{
+	const unsigned int max = (unsigned int)-1 / 2;
+	struct mm_sums sums = {
+		.exact_max = MM_SUMS_EXACT_MAX,
+		.mapcount = max - 8,
+		.shared = true,
+	};
+
+	mm_sums_add(&sums, 1, 512);
+	KUNIT_EXPECT_EQ(test, sums.mapcount, max + 504);
+	KUNIT_EXPECT_TRUE(test, sums.shared);
+	mm_sums_sub(&sums, 1, 512);
+	KUNIT_EXPECT_EQ(test, sums.mapcount, max - 8);
+	KUNIT_EXPECT_TRUE(test, sums.shared);
+}
+
+/*
+ * The number of accounted pages against the mappings of each page, by a handful
+ * of MMs: how often something is mapped is all that matters.
+ */
+#define NR_PAGES 4
+
+static void accounted_pages_history(struct kunit *test)
+{
+	const struct seed_param *p = test->param_value;
+	unsigned int mapped[NR_PAGES] = {}, total = 0, entire = 0;
+	unsigned int accounted = 0;
+	struct rnd_state rnd;
+	int i, step;
+
+	prandom_seed_state(&rnd, p->seed);
+	for (step = 0; step < NR_STEPS; step++) {
+		unsigned int page = prandom_u32_state(&rnd) % NR_PAGES;
+		unsigned int distinct = 0, most = entire;
+		bool unmap = false;
+
+		switch (prandom_u32_state(&rnd) % 5) {
+		case 0:		/* map */
+			mapped[page]++;
+			total++;
+			accounted = accounted_pages_add(accounted, 1, NR_PAGES);
+			break;
+		case 1:		/* fork */
+			if (mapped[page]) {
+				mapped[page]++;
+				total++;
+			}
+			break;
+		case 2:		/* unmap */
+		case 3:
+			if (mapped[page]) {
+				mapped[page]--;
+				total--;
+				accounted = accounted_pages_sub(accounted, total, entire);
+				unmap = true;
+			}
+			break;
+		case 4:		/* PMD */
+			if (entire) {
+				entire--;
+				total--;
+				accounted = accounted_pages_sub(accounted, total, entire);
+				unmap = true;
+			} else if (step % 3 == 0) {
+				entire++;
+				total++;
+				accounted = accounted_pages_add(accounted, NR_PAGES, NR_PAGES);
+			}
+			break;
+		}
+
+		for (i = 0; i < NR_PAGES; i++) {
+			distinct += entire || mapped[i];
+			if (entire + mapped[i] > most)
+				most = entire + mapped[i];
+		}
+		KUNIT_ASSERT_GE(test, accounted, distinct);
+		KUNIT_ASSERT_LE(test, accounted, NR_PAGES);
+		KUNIT_ASSERT_EQ(test, !accounted, !distinct);
+		if (unmap && most <= 1)
+			KUNIT_ASSERT_EQ(test, accounted, distinct);
+	}
+}
+
 static struct kunit_case mm_sums_cases[] = {
 	KUNIT_CASE(mm_sums_all_histories),
 	KUNIT_CASE_PARAM(mm_sums_random_history, seed_gen_params),
 	KUNIT_CASE(mm_sums_exact_max),
+	KUNIT_CASE(mm_sums_beyond_int),
+	KUNIT_CASE_PARAM(accounted_pages_history, seed_gen_params),
 #ifdef CONFIG_64BIT
 	KUNIT_CASE(mm_sums_wrap_trap),
 #else /* !CONFIG_64BIT */

@@ -18,8 +18,8 @@ packages=(
 	# guest
 	bash-static busybox-static qemu-system-x86 seabios xfsprogs
 	# series
-	ca-certificates codespell debian-archive-keyring git gpgv python3-git
-	python3-ply shellcheck sparse util-linux
+	ca-certificates codespell debian-archive-keyring gcc-aarch64-linux-gnu git
+	gpgv python3-git python3-ply shellcheck sparse util-linux
 )
 
 case ${1-} in

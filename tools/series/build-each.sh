@@ -2,15 +2,19 @@
 # shellcheck shell=bash disable=SC2154 # series.sh has the variables
 #
 # build-each, a part of series.sh: after each patch, the directories it touches
-# build without a warning in three configurations, and sparse says of the files
+# build without a warning in all configurations, and sparse says of the files
 # it touches nothing that it does not say of the base. At the tip the whole
 # kernel of the default scenario builds.
 #
-#   on     the guest's fragments, and every option that the series adds
-#   off    64-bit without THP, memcg and the series' options
-#   i386   32-bit with THP
+#   on          the guest's fragments, and every option that the series adds
+#   nopm        the same with NO_PAGE_MAPCOUNT, as long as there is that option
+#   off         64-bit without THP, memcg, NUMA and the series' options
+#   i386        32-bit with THP
+#   arm64       4 KiB pages, THP, NUMA and memcg
+#   arm64-64k   64 KiB pages, THP and memcg
 #
-# "changed" leaves out what has passed in this build folder before.
+# "changed" leaves out what has passed in this build folder before. "quick" builds
+# after each patch only what the series touches, as "on"; the others at the tip.
 
 each=$BUILD/each
 jobs=-j$(nproc)
@@ -20,12 +24,15 @@ checker="sparse -D__typeof_unqual__=__typeof__"
 # k CONFIG ARGUMENT...: make in the tree under test.
 k()
 {
-	local config=$1 arch=x86_64
+	local config=$1 arch=x86_64 cross=
 
 	shift
-	[ "$config" != i386 ] || arch=i386
+	case $config in
+	i386)	arch=i386 ;;
+	arm64*)	arch=arm64 cross=aarch64-linux-gnu- ;;
+	esac
 	make -s -C "$each/tree" O="$each/$config" ARCH=$arch "$jobs" \
-		CC="ccache gcc" HOSTCC="ccache gcc" "$@" 9>&-
+		CROSS_COMPILE=$cross CC="ccache ${cross}gcc" HOSTCC="ccache gcc" "$@" 9>&-
 }
 
 # fragment CONFIG
@@ -35,7 +42,7 @@ fragment()
 
 	echo CONFIG_WERROR=y
 	case $1 in
-	on)
+	on | nopm)
 		sed -n "s/^config[ 	]*=//p" "$guest/scenarios/default.scenario" | tr " " "\n" |
 		while read -r f; do
 			[ -z "$f" ] || sed "s/^?//" "$guest/config/${f%.config}.config"
@@ -45,13 +52,20 @@ fragment()
 		;;
 	off)
 		printf 'CONFIG_%s=y\n' 64BIT PRINTK PROC_FS BLOCK SWAP
-		printf '# CONFIG_%s is not set\n' TRANSPARENT_HUGEPAGE MEMCG
+		printf '# CONFIG_%s is not set\n' TRANSPARENT_HUGEPAGE MEMCG NUMA
+		;;
+	arm64*)
+		printf 'CONFIG_%s=y\n' SMP PRINTK PROC_FS BLOCK SWAP KSM DEBUG_KERNEL DEBUG_VM \
+			TRANSPARENT_HUGEPAGE CGROUPS MEMCG MEMORY_HOTPLUG HUGETLBFS
+		[ "$1" = arm64 ] && printf 'CONFIG_%s=y\n' NUMA ARM64_4K_PAGES ||
+			echo CONFIG_ARM64_64K_PAGES=y
 		;;
 	i386)
 		printf 'CONFIG_%s=y\n' SMP PRINTK PROC_FS BLOCK SWAP KSM DEBUG_KERNEL DEBUG_VM \
 			TRANSPARENT_HUGEPAGE
 		;;
 	esac
+	[ "$1" != nopm ] || echo CONFIG_NO_PAGE_MAPCOUNT=y
 	g diff -U0 base "$tip" -- '**Kconfig*' |
 		sed -n "s/^+\(menu\)\?config \([A-Z0-9_]*\)$/\2/p" |
 		if [ $value = y ]; then
@@ -106,7 +120,7 @@ targets()
 		tools/* | Documentation/* | MAINTAINERS)
 			;;
 		include/*)
-			printf '%s\n' mm/ fs/proc/ kernel/fork.o kernel/exit.o
+			printf '%s\n' mm/ fs/proc/ kernel/
 			;;
 		*)
 			while [ "$f" != . ]; do
@@ -117,6 +131,15 @@ targets()
 			;;
 		esac
 	done | sort -u
+}
+
+# touched_objects COMMIT: what is there of the C files that the series touches.
+touched_objects()
+{
+	g diff --name-only base "$tip" -- '*.c' ':!tools' |
+		while read -r f; do
+			! g cat-file -e "$1:$f" 2>/dev/null || echo "${f%.c}.o"
+		done
 }
 
 # sparse FILE...: what it says, without line numbers.
@@ -138,9 +161,15 @@ sparse()
 cmd_build_each()
 {
 	local mode=${1:-all} commit config files what before base_said bad key left dirs
+	local configs=(on nopm off i386 arm64 arm64-64k) at_tip=()
 
-	case $mode in all | changed) ;; *) die "$EXIT_USAGE" "build-each all or build-each changed" ;; esac
-	need make:make gcc:gcc ccache:ccache flex:flex bison:bison bc:bc sparse:sparse
+	case $mode in
+	all | changed) ;;
+	quick)	at_tip=("${configs[@]:2}") configs=(on) ;;
+	*)	die "$EXIT_USAGE" "build-each all, changed or quick" ;;
+	esac
+	need make:make gcc:gcc ccache:ccache flex:flex bison:bison bc:bc sparse:sparse \
+		aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
 	need_base
 	export CCACHE_DIR="${CCACHE_DIR:-$BUILD/ccache}" CCACHE_BASEDIR=$BUILD
 	export KBUILD_BUILD_TIMESTAMP=$base_date KBUILD_BUILD_USER=series KBUILD_BUILD_HOST=series
@@ -186,15 +215,14 @@ cmd_build_each()
 		mapfile -t files < <(g diff-tree -r --no-commit-id --name-only --diff-filter=d "$commit")
 		mapfile -t dirs < <(targets "${files[@]}")
 		what="$(g log -1 --format=%s "$commit")"
-		for config in on off i386; do
-			if [ ${#dirs[@]} -eq 0 ]; then
-				tap_skip "$what: $config" "touches no kernel directory"
-				continue
-			fi
+		[ "$mode" != quick ] || [ ${#dirs[@]} -eq 0 ] || mapfile -t dirs < <(touched_objects "$commit")
+		for config in "${configs[@]}"; do
+			[ ${#dirs[@]} -gt 0 ] || continue
+			[ "$config" != nopm ] || g grep -q "^config NO_PAGE_MAPCOUNT" "$commit" -- mm/Kconfig || continue
 			bad=0
-			configure "$commit" $config &&
-				k $config "${dirs[@]}" >"$each/$config/log" 2>&1 || bad=1
-			tap_result $bad "$what: $config (${dirs[*]})" "$each/$config/log"
+			configure "$commit" "$config" &&
+				k "$config" "${dirs[@]}" >"$each/$config/log" 2>&1 || bad=1
+			tap_result $bad "$what: $config" "$each/$config/log"
 		done
 		mapfile -t files < <(printf '%s\n' "${files[@]}" | grep '\.c$')
 		sparse "${files[@]}" >"$tmp/sparse"
@@ -202,7 +230,16 @@ cmd_build_each()
 		comm -13 "$base_said" "$tmp/sparse" >"$tmp/log"
 		[ ! -s "$tmp/log" ] || bad=1
 		tap_result $bad "$what: sparse" "$tmp/log"
-		[ "$before" -ne "$tap_failed" ] || echo "$key" >>"$each/passed"
+		[ "$before" -ne "$tap_failed" ] || [ "$mode" = quick ] || echo "$key" >>"$each/passed"
+	done
+
+	[ ${#at_tip[@]} -eq 0 ] || checkout "$tip"
+	mapfile -t files < <(g diff --name-only --diff-filter=d base "$tip")
+	mapfile -t dirs < <(targets "${files[@]}")
+	for config in "${at_tip[@]}"; do
+		bad=0
+		configure "$tip" "$config" && k "$config" "${dirs[@]}" >"$each/$config/log" 2>&1 || bad=1
+		tap_result $bad "tip: $config" "$each/$config/log"
 	done
 
 	bad=0

@@ -67,6 +67,10 @@ struct kunit_suite {
 #define KUNIT_ASSERT_EQ_MSG(_test, _l, _r, ...) \
 	__KUNIT_CHECK(_test, (_l) == (_r), #_l " == " #_r, true, __VA_ARGS__)
 #define KUNIT_ASSERT_EQ(_test, _l, _r)		KUNIT_ASSERT_EQ_MSG(_test, _l, _r, "")
+#define KUNIT_ASSERT_GE(_test, _l, _r) \
+	__KUNIT_CHECK(_test, (_l) >= (_r), #_l " >= " #_r, true, "")
+#define KUNIT_ASSERT_LE(_test, _l, _r) \
+	__KUNIT_CHECK(_test, (_l) <= (_r), #_l " <= " #_r, true, "")
 #define KUNIT_EXPECT_EQ(_test, _l, _r) \
 	__KUNIT_CHECK(_test, (_l) == (_r), #_l " == " #_r, false, "")
 #define KUNIT_EXPECT_TRUE(_test, _c)		__KUNIT_CHECK(_test, _c, #_c, false, "")
