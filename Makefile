@@ -24,7 +24,7 @@ tree_base := $(BUILD)/linux-base
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run test baseline compare kunit kunit-32 selftests shell tree kernel image \
-	image-path fetch import base-tree export check-runner check-tools \
+	image-path fetch import base-tree export check-runner check-tools fails-on-base \
 	check-series build-each checkpatch native mail deps runner recheck clean distclean \
 	kernel-patched kernel-base image-patched image-base
 
@@ -40,9 +40,9 @@ test:	## what CI runs: every check, build-each, KUnit, selftests
 	@tools/lib/steps.sh -k deps check-tools check-runner check-series checkpatch \
 		native build-each kunit kunit-32 selftests
 
-# guest_run, $(1): patched or base, $(2): tests
+# guest_run, $(1): patched or base, $(2): tests, $(3): another tree's programs
 guest_run = $(runner) run --scenario $(guest)/scenarios/$(SCENARIO).scenario \
-	--kernel $(call bzimage,$(1)) --image $(call image_dir,$(1)) \
+	--kernel $(call bzimage,$(1)) --image $(call image_dir,$(or $(3),$(1))) \
 	--results $(results)/$(1) $(addprefix --test ,$(2))
 
 selftests: kernel-patched image-patched	## T="cow khugepaged folio_mapcount" on the patched kernel
@@ -51,12 +51,21 @@ selftests: kernel-patched image-patched	## T="cow khugepaged folio_mapcount" on 
 baseline: kernel-base image-base	## the same on the unpatched base
 	@$(call guest_run,base,$(or $(T),$(tests)))
 
-# More tests than usual; a test that fails here is for the comparison to judge.
+fails-on-base: kernel-base image-patched	## the series' own selftests on the base: how many cases fail
+	@$(call guest_run,base,$(own_tests),patched)
+
+# All that run_vmtests.sh runs, by category, or by program where a category takes
+# long. Not charge_reserved_hugetlb.sh, which never ends in the guest, on any kernel,
+# nor what wants its own kernel module (vmalloc, page_frag).
+# A test that fails here is for the comparison to judge.
 compare: SCENARIO := debug
-compare: T := cow khugepaged mremap_test split_huge_page_test \
-	ksm_functional_tests migration folio_split_race_test madv_populate \
-	gup_longterm mkdirty pagemap_ioctl uffd-unit-tests uffd-wp-mremap \
-	transhuge-stress
+compare: T := cow khugepaged split_huge_page_test transhuge-stress folio_split_race_test \
+	rmap ksm ksm_numa gup_test userfaultfd migration compaction mremap mlock mmap \
+	pagemap soft_dirty mkdirty madv_populate madv_guard process_madv process_mrelease \
+	vma_merge mdwe memfd_secret pfnmap pkey hugevm hmm \
+	hugetlb-mmap hugetlb-shm hugetlb-mremap hugetlb-madvise hugetlb_dio \
+	hugetlb_fault_after_madv hugetlb_madv_vs_map hugetlb_reparenting_test.sh thuge-gen \
+	memory-failure
 compare: kernel-base image-base kernel-patched image-patched	## base against patched, debug kernels: nothing may get worse
 	@for tree in base patched; do \
 		$(call guest_run,$$tree,$(T)); \

@@ -110,17 +110,23 @@ checkout()
 	fi
 }
 
-# targets FILE...: what to build when these files change.
+# targets CONFIG FILE...: what to build when these files change. A header of the
+# memory management has all of kernel/ built only where that is small.
 targets()
 {
-	local f
+	local config=$1 f
 
+	shift
 	for f; do
 		case $f in
 		tools/* | Documentation/* | MAINTAINERS)
 			;;
 		include/*)
-			printf '%s\n' mm/ fs/proc/ kernel/
+			case $config in
+			on | nopm) printf '%s\n' kernel/fork.o kernel/exit.o kernel/events/ ;;
+			*) echo kernel/ ;;
+			esac
+			printf '%s\n' mm/ fs/proc/
 			;;
 		*)
 			while [ "$f" != . ]; do
@@ -213,11 +219,11 @@ cmd_build_each()
 		before=$tap_failed
 		checkout "$commit"
 		mapfile -t files < <(g diff-tree -r --no-commit-id --name-only --diff-filter=d "$commit")
-		mapfile -t dirs < <(targets "${files[@]}")
 		what="$(g log -1 --format=%s "$commit")"
-		[ "$mode" != quick ] || [ ${#dirs[@]} -eq 0 ] || mapfile -t dirs < <(touched_objects "$commit")
 		for config in "${configs[@]}"; do
+			mapfile -t dirs < <(targets "$config" "${files[@]}")
 			[ ${#dirs[@]} -gt 0 ] || continue
+			[ "$mode" != quick ] || mapfile -t dirs < <(touched_objects "$commit")
 			[ "$config" != nopm ] || g grep -q "^config NO_PAGE_MAPCOUNT" "$commit" -- mm/Kconfig || continue
 			bad=0
 			configure "$commit" "$config" &&
@@ -235,8 +241,8 @@ cmd_build_each()
 
 	[ ${#at_tip[@]} -eq 0 ] || checkout "$tip"
 	mapfile -t files < <(g diff --name-only --diff-filter=d base "$tip")
-	mapfile -t dirs < <(targets "${files[@]}")
 	for config in "${at_tip[@]}"; do
+		mapfile -t dirs < <(targets "$config" "${files[@]}")
 		bad=0
 		configure "$tip" "$config" && k "$config" "${dirs[@]}" >"$each/$config/log" 2>&1 || bad=1
 		tap_result $bad "tip: $config" "$each/$config/log"
