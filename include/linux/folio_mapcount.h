@@ -44,9 +44,10 @@
 #define MM_SUMS_EXACT_MAX	((1U << 16) - 1)
 #else /* !CONFIG_64BIT */
 /*
- * PID_MAX_LIMIT implicitly limits the number of MMs we could ever have to
- * 15 bit. S1 has 30 bits to itself, S2 never wraps. There is no room for the
- * upper half of S2 in an order-1 folio.
+ * More than PID_MAX_LIMIT, 15 bit, would hardly ever be used: there cannot be
+ * more processes, and if there are no IDs left, creating an MM fails. S1 has 30
+ * bits to itself, S2 never wraps. There is no room for the upper half of S2 in
+ * an order-1 folio.
  */
 #define MM_ID_BITS		15
 #define MM_SUMS_EXACT_MAX	((1U << 15) - 1)
@@ -79,9 +80,10 @@ static_assert(!(FOLIO_MM_IDS_SHARED_BIT & FOLIO_MM_IDS_LOCK_BIT));
 
 /**
  * struct mm_sums - The owners of the mappings of a large folio.
- * @squares: S2, the sum of the squares of the MM IDs, modulo 2^64.
+ * @squares: S2, the sum of the squares of the MM IDs, modulo 2^64; modulo 2^32
+ *    for order-1 folios on 32bit.
  * @ids: S1, the sum of the MM IDs, modulo FOLIO_MM_IDS_SUM_MASK + 1.
- * @mapcount: n, the number of mappings.
+ * @mapcount: n, the number of mappings, modulo 2^32.
  * @exact_max: Up to this many mappings, @shared is exact.
  * @shared: Whether more than one MM might have mappings. Never false if more
  *    than one MM has mappings; never true if only one MM has mappings and
@@ -200,9 +202,9 @@ static __always_inline void mm_sums_sub(struct mm_sums *sums, unsigned int id,
  *  - After unmapping, at most n pages remain mapped unless e > 0.
  *
  * The number is never below the number of pages that are really mapped, and 0
- * as soon as no page is mapped. It is the right one if no page was mapped twice
- * since it was the right one; in particular for anon folios that a single MM
- * maps. And any unmap that leaves no page mapped twice makes it right again.
+ * as soon as no page is mapped. It is the right one as long as no page is mapped
+ * twice, in particular for anon folios that only one MM has ever mapped. And any
+ * unmap that leaves no page mapped twice makes it right again.
  */
 
 /**

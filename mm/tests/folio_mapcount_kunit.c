@@ -630,6 +630,12 @@ static void folio_beyond_int(struct kunit *test)
 	/* Nothing was lost. */
 	pretend(ctx, folio, -many);
 	check_folio(test, ctx, folio);
+
+	/* Removed too often, on the other hand, is something to complain about. */
+	atomic_sub(32 + 512, &folio->_large_mapcount);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), -512);
+	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+	atomic_add(32 + 512, &folio->_large_mapcount);
 	unmap_all(test, ctx, folio, 0);
 	unmap_all(test, ctx, folio, 1);
 	folio_put(folio);
