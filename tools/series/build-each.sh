@@ -186,7 +186,8 @@ cmd_build_each()
 
 	left=()
 	for commit in $(g rev-list --reverse "base..$tip"); do
-		key=$(echo "$commit" | cat - "$here/build-each.sh" "$here"/../guest/config/* | sha1sum)
+		key=$(g rev-parse "$commit^^{tree}" "$commit^{tree}" |
+			cat - "$here/build-each.sh" "$here"/../guest/config/* | sha1sum)
 		if [ "$mode" = changed ] && grep -qxF "$key" "$each/passed"; then
 			tap_skip "$(g log -1 --format=%s "$commit")" "passed before in $BUILD"
 		else

@@ -654,10 +654,14 @@ struct step {
 #define ALL		(-1)
 #define MAX_STEPS	16
 
+/* Have memory of the cgroup reclaimed: on demand, by a limit, or as part of all. */
+enum pressure { PRESSURE_CGROUP, PRESSURE_LIMIT, PRESSURE_ALL };
+
 struct usecase {
 	const char *name;
 	unsigned int types;
 	struct step steps[MAX_STEPS];
+	enum pressure pressure;
 };
 
 static struct page_model *model[MAX_PROCS];
@@ -1747,6 +1751,14 @@ static const struct usecase reclaim_usecases[] = {
 		{ 0, CMD_FORK, .arg = 1 },
 		{ ALL, CMD_MUNMAP, HOME, 0, 8 },
 	} },
+	{ "both unmap the same half, limit", A, {
+		{ 0, CMD_FORK, .arg = 1 },
+		{ ALL, CMD_MUNMAP, HOME, 0, 8 },
+	}, PRESSURE_LIMIT },
+	{ "both unmap the same half, of all", A, {
+		{ 0, CMD_FORK, .arg = 1 },
+		{ ALL, CMD_MUNMAP, HOME, 0, 8 },
+	}, PRESSURE_ALL },
 	{ "one copies what the other unmaps", A, {
 		{ 0, CMD_FORK, .arg = 1 },
 		{ 0, CMD_STORE, HOME, 4, 8 },
@@ -1802,6 +1814,26 @@ static bool any_large(void)
 	return false;
 }
 
+/* Only anon memory; it fails if there is less to reclaim. */
+#define RECLAIM_ANON	"16M swappiness=max"
+#define RECLAIM_TRIES	200
+
+static void reclaim_some(enum pressure pressure)
+{
+	switch (pressure) {
+	case PRESSURE_CGROUP:
+		put_string(cgroup_test, "memory.reclaim", RECLAIM_ANON);
+		break;
+	case PRESSURE_LIMIT:
+		put_string(cgroup_test, "memory.high", "0");
+		put_string(cgroup_test, "memory.high", "max");
+		break;
+	case PRESSURE_ALL:
+		put_string(CGROUP_ROOT, "memory.reclaim", RECLAIM_ANON);
+		break;
+	}
+}
+
 static int count_lost(void)
 {
 	int who, count = 0;
@@ -1825,10 +1857,9 @@ static int count_lost(void)
 static void run_reclaim(const struct usecase *usecase, const char *desc)
 {
 	const bool partial = usecase->types;
-	long deferred = 0, split = 0;
-	int lost, ret = KSFT_SKIP;
+	long deferred = 0, split = 0, queued = 0;
+	int lost, ret = KSFT_SKIP, tries = 0;
 	char name[128];
-	double end;
 
 	snprintf(name, sizeof(name), "reclaim, %s", usecase->name);
 	ksft_print_msg("[RUN] %s: %s\n", desc, name);
@@ -1842,6 +1873,7 @@ static void run_reclaim(const struct usecase *usecase, const char *desc)
 	if (ret == KSFT_PASS) {
 		deferred = read_mthp_stat("split_deferred");
 		split = read_mthp_stat("split");
+		queued = read_mthp_stat("nr_anon_partially_mapped");
 		ret = do_steps(usecase, false);
 	}
 	if (ret != KSFT_PASS) {
@@ -1851,13 +1883,11 @@ static void run_reclaim(const struct usecase *usecase, const char *desc)
 		goto out;
 	}
 
-	end = seconds() + 5;
 	do {
-		/* Fails if there is less to reclaim. */
-		put_string(cgroup_test, "memory.reclaim", "4M");
+		reclaim_some(usecase->pressure);
 		look();
 	} while ((partial ? read_mthp_stat("split") == split : folio_mappers) &&
-		 seconds() < end);
+		 ++tries < RECLAIM_TRIES);
 
 	deferred = read_mthp_stat("split_deferred") - deferred;
 	split = read_mthp_stat("split") - split;
@@ -1872,9 +1902,10 @@ static void run_reclaim(const struct usecase *usecase, const char *desc)
 
 	lost = count_lost();
 	/* Reclaim may also split what it cannot swap out in one piece. */
-	ret = !partial || (split && !any_large()) ? KSFT_PASS : KSFT_FAIL;
+	queued = read_mthp_stat("nr_anon_partially_mapped") - queued;
+	ret = !partial || (split && !queued && !any_large()) ? KSFT_PASS : KSFT_FAIL;
 	if (ret)
-		ksft_print_msg("Folios split: %ld\n", split);
+		ksft_print_msg("Folios split: %ld, still queued: %ld\n", split, queued);
 	report(ret, desc, name, reclaim_results[1]);
 	if (lost)
 		ksft_print_msg("%d processes have lost their data\n", lost);
