@@ -37,8 +37,8 @@
 
 #ifdef CONFIG_64BIT
 /*
- * Four times PID_MAX_LIMIT. S2 of 2^16 mappings fits into 64 bits, S1 of INT_MAX
- * mappings fits into 55 bits: only S2 ever wraps.
+ * Four times PID_MAX_LIMIT. S2 of 2^16 mappings fits into 64 bits, S1 of 2^32
+ * mappings fits into 56 bits: only S2 ever wraps.
  */
 #define MM_ID_BITS		24
 #define MM_SUMS_EXACT_MAX	((1U << 16) - 1)

@@ -73,6 +73,7 @@ enum cmd {
 	CMD_MUNMAP,
 	CMD_MADVISE,
 	CMD_MPROTECT,
+	CMD_MLOCK,
 	CMD_MREMAP,
 	CMD_READ,
 	CMD_STORE,	/* Writes what is expected there afterwards. */
@@ -210,7 +211,7 @@ static int fault_folio(void)
 }
 
 /*
- * A folio of our size, and not in the hands of khugepaged. Returns what the test
+ * A folio of our size, and nothing that khugepaged works on. Returns what the test
  * should return if that does not work.
  */
 static int settle_folio(int pagemap_fd)
@@ -345,6 +346,9 @@ static void serve(int me)
 			break;
 		case CMD_MPROTECT:
 			ret = mprotect(msg.addr, msg.size, msg.arg);
+			break;
+		case CMD_MLOCK:
+			ret = mlock2(msg.addr, msg.size, MLOCK_ONFAULT);
 			break;
 		case CMD_MREMAP:
 			if (mremap(msg.addr, msg.size, msg.size,
@@ -662,6 +666,7 @@ struct usecase {
 	unsigned int types;
 	struct step steps[MAX_STEPS];
 	enum pressure pressure;
+	bool locked;	/* The folio cannot be reclaimed. */
 };
 
 static struct page_model *model[MAX_PROCS];
@@ -774,7 +779,10 @@ static long wait_statistic(const char *name, long min, long max)
 
 	do {
 		flush_statistics();
-		value = read_key(cgroup_top, "memory.stat", name) / (long)pagesize;
+		value = read_key(cgroup_top, "memory.stat", name);
+		/* No such line is no number of pages. */
+		if (value > 0)
+			value /= (long)pagesize;
 	} while ((value < min || value > max) && seconds() < end);
 	if (value < min || value > max)
 		patience -= seconds() - start;
@@ -1480,8 +1488,8 @@ static int start_alone(bool stay)
 		return KSFT_SKIP;
 	}
 	if (type != TYPE_ANON && make_file()) {
-		skip_reason = "cannot make a file";
-		return KSFT_SKIP;
+		ksft_perror("cannot make a file");
+		return KSFT_FAIL;
 	}
 	if (!no_cgroup_reason && !stay && wait_statistic(mapped_name(), 0, 0)) {
 		ksft_print_msg("Something else is in the cgroup\n");
@@ -1719,10 +1727,6 @@ static const struct usecase usecases[] = {
 		{ 1, CMD_EXIT },
 		{ 0, CMD_TRUNCATE, HOME, 0, 16 },
 	} },
-	/*
-	 * That the cost of a page does not depend on how many are mapped already is
-	 * not to be seen from here.
-	 */
 	{ "minor faults", S, {
 		{ 0, CMD_MADVISE, HOME, 0, 16, MADV_DONTNEED },
 		{ 0, CMD_UFFD, HOME, 0, 16 },
@@ -1747,6 +1751,13 @@ static const struct usecase reclaim_usecases[] = {
 	{ "nothing unmapped", 0, {
 		{ 0, CMD_FORK, .arg = 1 },
 	} },
+	/* Only locking all of it at once marks the folio as mlocked. */
+	{ "one page unmapped, locked in two steps", 0, {
+		{ 0, CMD_FORK, .arg = 1 },
+		{ 0, CMD_MADVISE, HOME, 3, 1, MADV_DONTNEED },
+		{ 1, CMD_MLOCK, HOME, 0, 8 },
+		{ 1, CMD_MLOCK, HOME, 8, 8 },
+	}, .locked = true },
 	{ "both unmap the same half", A, {
 		{ 0, CMD_FORK, .arg = 1 },
 		{ ALL, CMD_MUNMAP, HOME, 0, 8 },
@@ -1887,14 +1898,14 @@ static void run_reclaim(const struct usecase *usecase, const char *desc)
 		reclaim_some(usecase->pressure);
 		look();
 	} while ((partial ? read_mthp_stat("split") == split : folio_mappers) &&
-		 ++tries < RECLAIM_TRIES);
+		 ++tries < (usecase->locked ? RECLAIM_TRIES / 10 : RECLAIM_TRIES));
 
 	deferred = read_mthp_stat("split_deferred") - deferred;
 	split = read_mthp_stat("split") - split;
 	if (partial)
 		ret = deferred ? KSFT_PASS : KSFT_FAIL;
 	else
-		ret = !deferred && !folio_mappers ? KSFT_PASS : KSFT_FAIL;
+		ret = !deferred && !folio_mappers == !usecase->locked ? KSFT_PASS : KSFT_FAIL;
 	if (ret)
 		ksft_print_msg("Folios queued: %ld, processes with mappings: 0x%x\n",
 			       deferred, folio_mappers);
