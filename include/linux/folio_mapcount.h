@@ -63,11 +63,11 @@
  * S1 shares a word with the lock that protects n, S1 and S2, and with the
  * current verdict for everyone who does not hold the lock.
  */
-#define FOLIO_MM_IDS_LOCK_BITNUM	(BITS_PER_LONG - 1)
+#define FOLIO_MM_IDS_LOCK_BITNUM	(BITS_PER_LONG - 2)
 #define FOLIO_MM_IDS_LOCK_BIT		BIT(FOLIO_MM_IDS_LOCK_BITNUM)
-#define FOLIO_MM_IDS_SHARED_BITNUM	(BITS_PER_LONG - 2)
+#define FOLIO_MM_IDS_SHARED_BITNUM	(BITS_PER_LONG - 1)
 #define FOLIO_MM_IDS_SHARED_BIT		BIT(FOLIO_MM_IDS_SHARED_BITNUM)
-#define FOLIO_MM_IDS_SUM_MASK		(FOLIO_MM_IDS_SHARED_BIT - 1)
+#define FOLIO_MM_IDS_SUM_MASK		(FOLIO_MM_IDS_LOCK_BIT - 1)
 
 /* Nothing wraps as long as we claim to be exact. */
 static_assert(MM_ID_MIN > MM_ID_DUMMY);
@@ -115,6 +115,24 @@ static __always_inline bool mm_sums_only(const struct mm_sums *sums, unsigned in
 	return sums->ids == ids && sums->squares == ids * id;
 }
 
+/*
+ * Rarely needed, and out of line so that what is around it does not have to make
+ * room for 128 bit variables.
+ */
+static noinline __maybe_unused bool __mm_sums_single(u64 squares, unsigned long ids,
+						     unsigned int mapcount)
+{
+#ifndef CONFIG_64BIT
+	return mapcount * squares == (u64)ids * ids;
+#elif defined(CONFIG_ARCH_SUPPORTS_INT128) && defined(__SIZEOF_INT128__)
+	return (u128)mapcount * squares == (u128)ids * ids;
+#else
+	const u64 id = ids / mapcount;
+
+	return ids == mapcount * id && squares == ids * id;
+#endif
+}
+
 /**
  * mm_sums_single() - Whether all mappings belong to a single MM, no matter which.
  * @sums: The sums. The mapcount must not be 0 or exceed the exact_max.
@@ -127,14 +145,7 @@ static __always_inline bool mm_sums_only(const struct mm_sums *sums, unsigned in
  */
 static __always_inline bool mm_sums_single(const struct mm_sums *sums)
 {
-#ifndef CONFIG_64BIT
-	return sums->mapcount * sums->squares == (u64)sums->ids * sums->ids;
-#elif defined(CONFIG_ARCH_SUPPORTS_INT128) && defined(__SIZEOF_INT128__)
-	return (u128)sums->mapcount * sums->squares ==
-	       (u128)sums->ids * sums->ids;
-#else
-	return mm_sums_only(sums, sums->ids / sums->mapcount);
-#endif
+	return __mm_sums_single(sums->squares, sums->ids, sums->mapcount);
 }
 
 /**

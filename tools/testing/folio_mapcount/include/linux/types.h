@@ -9,7 +9,7 @@
 #include <assert.h>	/* static_assert */
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/cdefs.h>	/* __always_inline */
+#include <sys/cdefs.h>	/* __always_inline, __attribute_*__ */
 
 typedef uint8_t u8;
 typedef uint32_t u32, __u32;
@@ -22,6 +22,9 @@ typedef unsigned long long u64;
 
 #define likely(x)		__builtin_expect(!!(x), 1)
 #define unlikely(x)		__builtin_expect(!!(x), 0)
+
+#define noinline		__attribute_noinline__
+#define __maybe_unused		__attribute_maybe_unused__
 
 #define BIT(nr)			(1UL << (nr))
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
