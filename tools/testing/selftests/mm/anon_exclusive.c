@@ -56,6 +56,9 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif
+#ifndef MPOL_MF_MOVE_ALL
+#define MPOL_MF_MOVE_ALL 4
+#endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -258,6 +261,8 @@ static void *forker(void *arg)
 		const uint32_t seed = rnd(&state);
 		pid_t pid;
 
+		if (i && i % nr_forks == 0)
+			ksft_print_msg("after %lu forks, not everything was done\n", i);
 		pthread_mutex_lock(&state_lock);
 		pid = fork();
 		pthread_mutex_unlock(&state_lock);
@@ -362,31 +367,35 @@ static void find_large(char *addr, unsigned int nr, unsigned long *pfns)
 			pfns[i / CHUNK] = 0;
 }
 
-/* Some of it, or anything; count what was swapped out from large folios. */
+/* How many folios of this size were swapped out as a whole, since boot. */
+static unsigned long nr_swapped_out(void)
+{
+	const size_t kb = folio_pages * pagesize / 1024;
+	char name[64];
+
+	snprintf(name, sizeof(name), "hugepages-%zukB/stats/swpout", kb);
+	return thp_read_num(name);
+}
+
+/* Some of it, or anything. */
 static void *reclaimer(void *arg)
 {
 	const int fd = open("/sys/fs/cgroup/memory.reclaim", O_WRONLY);
 	const char *amount = "4M swappiness=max";
+	const unsigned long before = nr_swapped_out();
 	uint32_t state = SEED + (uintptr_t)arg;
 
 	while (!atomic_load(&stop)) {
 		const unsigned int first = rnd(&state) % nr_pages;
 		const unsigned int nr = 1 + rnd(&state) % (nr_pages - first);
 		char *addr = region[rnd(&state) % 2] + first * pagesize;
-		unsigned long pfns[MAX_PAGES / CHUNK];
-		unsigned int i;
 
-		find_large(addr, nr, pfns);
 		/* Only the latter reclaims what children have mapped, too. */
 		if (fd < 0 || rnd(&state) % 2)
 			madvise(addr, nr * pagesize, MADV_PAGEOUT);
 		else if (write(fd, amount, strlen(amount)) < 0 && errno != EAGAIN)
 			fail("memory.reclaim", 0, errno, 0);
-		for (i = 0; i < nr; i += CHUNK)
-			/* pagemap_is_swapped() reads twice, and gives up if that differs. */
-			if (pfns[i / CHUNK] &&
-			    (pagemap_get_entry(pagemap_fd, addr + i * pagesize) & PM_SWAP))
-				atomic_fetch_add(&done[OP_RECLAIM], 1);
+		atomic_store(&done[OP_RECLAIM], nr_swapped_out() - before);
 		let_others_run(OP_WRITE, 200);
 	}
 	if (fd >= 0)
@@ -417,7 +426,8 @@ static void *migrator(void *arg)
 		}
 		unlock_chunk(chunk);
 		was_large = is_large(pages[0], &pfn);
-		syscall(SYS_move_pages, 0, CHUNK, pages, to, status, 1 << 1);
+		/* Pages that children have mapped, too. */
+		syscall(SYS_move_pages, 0, CHUNK, pages, to, status, MPOL_MF_MOVE_ALL);
 		if (was_large && status[0] == to[0] && is_large(pages[0], &new_pfn) &&
 		    new_pfn != pfn)
 			atomic_fetch_add(&done[OP_MIGRATE], 1);
