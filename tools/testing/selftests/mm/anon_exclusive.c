@@ -280,6 +280,11 @@ static void *forker(void *arg)
 		nr_children += 1 + (seed % 4 == 0);
 		atomic_fetch_add(&done[OP_FORK], 1);
 		reap(&nr_children, MAX_CHILDREN);
+		/* MADV_PAGEOUT leaves alone what children have mapped, too. */
+		if (i % 4 == 0) {
+			reap(&nr_children, 0);
+			let_others_run(OP_WRITE, 300);
+		}
 	}
 	reap(&nr_children, 0);
 	atomic_store(&stop, true);
