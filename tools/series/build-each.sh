@@ -15,7 +15,7 @@
 #
 # "changed" leaves out what has passed in this build folder before. "quick" builds
 # after each patch only what the series touches, as "on"; the others at the tip, but
-# for i386, and for 64K pages, too, only what the series touches.
+# not i386, and with 64K pages only mm/ and fs/proc/.
 
 each=$BUILD/each
 jobs=-j$(nproc)
@@ -245,12 +245,9 @@ cmd_build_each()
 	[ ${#at_tip[@]} -eq 0 ] || checkout "$tip"
 	mapfile -t files < <(g diff --name-only --diff-filter=d base "$tip")
 	for config in "${at_tip[@]}"; do
-		# Another page size: what the series touches is enough.
-		if [ "$config" = arm64-64k ]; then
-			mapfile -t dirs < <(touched_objects "$tip")
-		else
-			mapfile -t dirs < <(targets "$config" "${files[@]}")
-		fi
+		mapfile -t dirs < <(targets "$config" "${files[@]}")
+		# Another page size makes no difference to the rest.
+		[ "$config" != arm64-64k ] || dirs=(fs/proc/ mm/)
 		bad=0
 		configure "$tip" "$config" && k "$config" "${dirs[@]}" >"$each/$config/log" 2>&1 || bad=1
 		tap_result $bad "tip: $config" "$each/$config/log"
