@@ -90,8 +90,9 @@ bad_scenario 'memory = lots\n' ':1: bad value of memory' "bad number"
 bad_scenario 'just words\n' ':1: not "key = value"' "no equals sign"
 bad_scenario 'nodes = 4\ncpus = 2\n' 'same number of CPUs' "more nodes than CPUs"
 for file in "$tests"/../scenarios/*.scenario; do
+	name=$(basename "$file")
 	check 0 cow "$guest" scenario "$file" tests
-	result "$(basename "$file") is valid"
+	result "$name is valid"
 done
 
 # compare BASE OTHER CODE TEXT DESCRIPTION
