@@ -14,8 +14,8 @@
 #   arm64-64k   64 KiB pages, THP and memcg
 #
 # "changed" leaves out what has passed in this build folder before. "quick" builds
-# after each patch only what the series touches, as "on"; the others at the tip, but
-# not i386, and with 64K pages only mm/ and fs/proc/.
+# after each patch only what the series touches, as "on"; mm/ and fs/proc/ of the others
+# at the tip, but not i386.
 
 each=$BUILD/each
 jobs=-j$(nproc)
@@ -243,13 +243,10 @@ cmd_build_each()
 	done
 
 	[ ${#at_tip[@]} -eq 0 ] || checkout "$tip"
-	mapfile -t files < <(g diff --name-only --diff-filter=d base "$tip")
 	for config in "${at_tip[@]}"; do
-		mapfile -t dirs < <(targets "$config" "${files[@]}")
-		# Another page size makes no difference to the rest.
-		[ "$config" != arm64-64k ] || dirs=(fs/proc/ mm/)
 		bad=0
-		configure "$tip" "$config" && k "$config" "${dirs[@]}" >"$each/$config/log" 2>&1 || bad=1
+		configure "$tip" "$config" &&
+			k "$config" fs/proc/ mm/ >"$each/$config/log" 2>&1 || bad=1
 		tap_result $bad "tip: $config" "$each/$config/log"
 	done
 
