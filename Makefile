@@ -3,12 +3,11 @@
 
 override BUILD := $(abspath $(or $(BUILD),build))
 SCENARIO ?= default
-# Without T: these, and where the series is, its own.
-tests := cow khugepaged
-own_tests := folio_mapcount
+# Without T, the tests are the scenario's. The base has none of the series' own.
+own_tests := folio_mapcount folio_mapcount_audit anon_exclusive
 # By the environment, not as overrides: a kernel Makefile may use the same name.
 MAKEOVERRIDES :=
-export BUILD SCENARIO T EACH KERNEL_TARBALL KERNEL_SRC FORCE FROM
+export BUILD SCENARIO T EACH DURATION KERNEL_TARBALL KERNEL_SRC FORCE FROM
 
 series := tools/series/series.sh
 guest := tools/guest
@@ -16,8 +15,12 @@ runner := $(BUILD)/guest/guest
 results := $(BUILD)/results
 # Where the pieces of a tree lie; $(1) is patched or base.
 kernel_dir = $(BUILD)/kernel/$(1)-$(SCENARIO)
-image_dir = $(BUILD)/image/$(1)
-bzimage = $(call kernel_dir,$(1))/arch/x86/boot/bzImage
+image_dir = $(BUILD)/image/$(1)$(filter-out -x86_64,-$(arch))
+kernel_image = $(call kernel_dir,$(1))/arch/$(if $(filter arm64,$(arch)),arm64/boot/Image,x86/boot/bzImage)
+# What a scenario file says; $(1) is the key.
+scenario_file = $(guest)/scenarios/$(SCENARIO).scenario
+scenario_key = $(shell sed -n 's/^$(1)[[:space:]]*=[[:space:]]*//p' $(scenario_file))
+arch = $(or $(call scenario_key,arch),x86_64)
 tree_patched := $(BUILD)/linux
 tree_base := $(BUILD)/linux-base
 
@@ -25,12 +28,13 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run test baseline compare kunit kunit-32 selftests shell tree kernel image \
 	image-path fetch import base-tree export check-runner check-tools fails-on-base \
-	check-series build-each checkpatch native mail deps runner recheck clean distclean \
-	kernel-patched kernel-base image-patched image-base
+	check-series build-each checkpatch test-user mutants model torture matrix audit-base \
+	mail deps runner recheck clean distclean kernel-patched kernel-base image-patched image-base
 
 help:	## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo 'Variables: SCENARIO=$(SCENARIO) T=tests BUILD=, KERNEL_TARBALL= or KERNEL_SRC= (own source)'
+	@echo 'Scenarios: $(sort $(basename $(notdir $(wildcard $(guest)/scenarios/*.scenario))))'
 
 run:	## all from an empty machine: KUnit and selftests on the patched kernel
 	@tools/lib/steps.sh deps import kernel image kunit selftests
@@ -38,21 +42,36 @@ run:	## all from an empty machine: KUnit and selftests on the patched kernel
 test: EACH := $(or $(EACH),quick)
 test:	## what CI runs: every check, build-each, KUnit, selftests
 	@tools/lib/steps.sh -k deps check-tools check-runner check-series checkpatch \
-		native build-each kunit kunit-32 selftests
+		test-user build-each kunit kunit-32 selftests
 
 # guest_run, $(1): patched or base, $(2): tests, $(3): another tree's programs
-guest_run = $(runner) run --scenario $(guest)/scenarios/$(SCENARIO).scenario \
-	--kernel $(call bzimage,$(1)) --image $(call image_dir,$(or $(3),$(1))) \
-	--results $(results)/$(1) $(addprefix --test ,$(2))
+guest_run = $(runner) run --scenario $(scenario_file) \
+	--kernel $(call kernel_image,$(1)) --image $(call image_dir,$(or $(3),$(1))) \
+	--results $(results)/$(1) $(addprefix --test ,$(2)) \
+	$(if $(filter base,$(1)),--audit optional) $(addprefix --duration ,$(DURATION))
 
-selftests: kernel-patched image-patched	## T="cow khugepaged folio_mapcount" on the patched kernel
-	@$(call guest_run,patched,$(or $(T),$(tests) $(own_tests)))
+selftests: kernel-patched image-patched	## T="cow khugepaged", or the scenario's, on the patched kernel
+	@$(call guest_run,patched,$(T))
 
 baseline: kernel-base image-base	## the same on the unpatched base
-	@$(call guest_run,base,$(or $(T),$(tests)))
+	@$(call guest_run,base,$(or $(T),$(filter-out $(own_tests),$(call scenario_key,tests))))
+
+# Where the kernel has no THP, it has no KUnit tests of what maps large folios.
+matrix := debug kasan kcsan ubsan rt nothp nomemcg order0 i386 arm64
+matrix_steps := $(filter-out kunit:rt kunit:nothp,$(foreach s,$(matrix),kunit:$(s) selftests:$(s)))
+matrix:	## KUnit and selftests on every debug kernel; STEPS="kunit:debug selftests:kasan ..."
+	@tools/lib/steps.sh -k deps $(or $(STEPS),$(matrix_steps))
+
+torture: SCENARIO := torture
+torture: DURATION := $(or $(DURATION),600)
+torture: kernel-patched image-patched	## stress of all kinds, then an audit; DURATION=600, or like 30m
+	@$(call guest_run,patched,torture)
+
+audit-base: image-patched base-tree	## the audit on the base: it has to find differences
+	@$(guest)/audit-base.sh $(tree_base) $(SCENARIO) $(call image_dir,patched)
 
 fails-on-base: kernel-base image-patched	## the series' own selftests on the base: how many cases fail
-	@$(call guest_run,base,$(own_tests),patched)
+	@$(call guest_run,base,folio_mapcount,patched)
 
 # All that run_vmtests.sh runs, by category, or by program where a category takes
 # long. Not what wants its own kernel module (vmalloc, page_frag), nor two hugetlb
@@ -68,27 +87,37 @@ compare: T := cow khugepaged split_huge_page_test transhuge-stress folio_split_r
 	hugetlb-mmap hugetlb-shm hugetlb-mremap hugetlb-madvise hugetlb_dio \
 	hugetlb_fault_after_madv hugetlb_madv_vs_map thuge-gen \
 	memory-failure
+judged = case $$? in 0 | 1 | 6 | 7 | 8) ;; *) exit 1 ;; esac
 compare: kernel-base image-base kernel-patched image-patched	## base against patched, debug kernels: nothing may get worse
-	@for tree in base patched; do \
-		$(call guest_run,$$tree,$(T)); \
-		case $$? in 0 | 1 | 6 | 7 | 8) ;; *) exit 1 ;; esac; \
-	done
+	@$(call guest_run,base,$(T)); $(judged)
+	@$(call guest_run,patched,$(T)); $(judged)
 	@$(runner) compare $(results)/base/latest $(results)/patched/latest
 
 kunit: kernel-patched runner	## KUnit tests on the patched kernel
-	@$(guest)/kunit.sh $(tree_patched) $(call kernel_dir,patched) $(results)/kunit
+	@ARCH=$(arch) $(guest)/kunit.sh $(tree_patched) $(call kernel_dir,patched) $(results)/kunit
 
 kunit-32: import runner	## the same on a 32-bit kernel without SMP
 	@ARCH=i386 $(guest)/kunit.sh $(tree_patched) $(BUILD)/kernel/kunit-i386 $(results)/kunit
 
-native: import	## the series' arithmetic, in user space, as 64-bit and as 32-bit
-	@mkdir -p $(BUILD)/native
-	@$(MAKE) -s -C $(tree_patched)/tools/testing/folio_mapcount run OUT=$(BUILD)/native | \
-		tools/lib/tap-sum.sh
+# Of this repository's files: there need be no kernel tree.
+user := tools/testing/folio_mapcount
+test-user: deps	## the series' code in user space, by gcc and by clang
+	@for cc in gcc clang; do \
+		mkdir -p $(BUILD)/user/$$cc || exit; \
+		$(MAKE) -s -C $(user) run CC=$$cc OUT=$(BUILD)/user/$$cc || \
+			echo "not ok - $$cc: make run failed"; \
+	done | tools/lib/tap-sum.sh
+
+mutants: deps	## whether the tests in user space notice faults in the code
+	@mkdir -p $(BUILD)/mutants
+	@$(MAKE) -s -C $(user) mutants OUT=$(BUILD)/mutants
+
+model: deps	## the lockless protocols, checked by spin, and that it finds their faults
+	@tools/model/run.sh
 
 shell: kernel-patched image-patched	## a prompt in the booted patched guest
-	@$(runner) shell --scenario $(guest)/scenarios/$(SCENARIO).scenario \
-		--kernel $(call bzimage,patched) --image $(call image_dir,patched)
+	@$(runner) shell --scenario $(scenario_file) \
+		--kernel $(call kernel_image,patched) --image $(call image_dir,patched)
 
 recheck: runner	## judge the saved logs of the last run again
 	@$(runner) recheck $(results)/patched/latest
@@ -100,18 +129,20 @@ kernel: kernel-patched	## the patched kernel of SCENARIO
 
 image: image-patched	## the user space of the guest
 
-image-path:	## where the bzImage of SCENARIO lies
-	@echo $(call bzimage,patched)
+image-path:	## where the kernel image of SCENARIO lies
+	@echo $(call kernel_image,patched)
 
 kernel-patched: import
 kernel-base: base-tree
 kernel-patched kernel-base: kernel-%:
 	@$(guest)/kernel.sh $(tree_$*) $(SCENARIO) $(call kernel_dir,$*)
 
+# Its architecture and further archives; none for most.
+image_args = $(if $(filter-out x86_64,$(arch))$(call scenario_key,archives),$(arch) $(call scenario_key,archives))
 image-patched: import runner
 image-base: base-tree runner
 image-patched image-base: image-%:
-	@$(guest)/image.sh $(tree_$*) $(call image_dir,$*)
+	@$(guest)/image.sh $(tree_$*) $(call image_dir,$*) $(image_args)
 
 runner: deps
 	@$(MAKE) -s -C $(guest) BUILD=$(BUILD)
@@ -150,7 +181,7 @@ deps:	## install what is missing of the Debian packages
 	@tools/lib/deps.sh
 
 clean:	## remove what is built, keep source, ccache and results
-	rm -rf $(addprefix $(BUILD)/,kernel image kunit guest each)
+	rm -rf $(addprefix $(BUILD)/,kernel image kunit guest each user mutants)
 
 distclean:	## remove all of BUILD
 	rm -rf $(BUILD)

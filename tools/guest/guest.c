@@ -4,6 +4,7 @@
  *
  *	guest run --scenario FILE --kernel BZIMAGE --image DIR --results DIR
  *		[--test NAME]... [--accel kvm|tcg] [--lists DIR]
+ *		[--audit required|optional] [--duration SECONDS|Nm|Nh]
  *	guest shell --scenario FILE --kernel BZIMAGE --image DIR
  *	guest recheck RESULT
  *	guest compare RESULT_A RESULT_B
@@ -24,6 +25,7 @@
 
 static struct {
 	char *scenario, *kernel, *image, *results, *lists, *accel, *log, *status, *rerun;
+	char *audit, *duration;
 	struct list tests, rest;
 } opt;
 
@@ -34,7 +36,8 @@ static void parse(int argc, char **argv)
 		{ "--image", &opt.image }, { "--results", &opt.results },
 		{ "--lists", &opt.lists }, { "--accel", &opt.accel },
 		{ "--log", &opt.log }, { "--status", &opt.status },
-		{ "--rerun", &opt.rerun },
+		{ "--rerun", &opt.rerun }, { "--audit", &opt.audit },
+		{ "--duration", &opt.duration },
 	};
 	const size_t n = sizeof(options) / sizeof(options[0]);
 
@@ -64,6 +67,20 @@ static void need_option(const char *value, const char *name)
 {
 	if (!value)
 		die(EXIT_USAGE, "%s is missing", name);
+}
+
+/* "600", "600s", "10m", "2h" */
+static double seconds_of(const char *text)
+{
+	const double unit[] = { 1, 60, 3600 };
+	const char *u;
+	char *end;
+	double n = strtod(text, &end);
+
+	u = strchr("smh", *end ? *end : 's');
+	if (end == text || !u || (*end && end[1]) || !(n > 0 && n <= 1e6))
+		die(EXIT_USAGE, "--duration: not a number of seconds, nor like 30m: %s", text);
+	return n * unit[u - "smh"];
 }
 
 static char *make_nonce(void)
@@ -151,6 +168,10 @@ static void prepare(struct boot *b, struct scenario *s)
 	*b = (struct boot) {
 		.s = s, .kernel = opt.kernel, .image = opt.image, .nonce = make_nonce(),
 	};
+	if (opt.audit && !audit_value(opt.audit))
+		die(EXIT_USAGE, "--audit: required or optional, not %s", opt.audit);
+	if (opt.duration)
+		b->duration = seconds_of(opt.duration);
 	if (!opt.accel) {
 		cache = fmt("%s/accel", getenv("BUILD") ? getenv("BUILD") : opt.image);
 		b->kvm = kvm_works(b, cache);
@@ -171,8 +192,8 @@ static int cmd_run(int argc, char **argv)
 	char *end;
 
 	prepare(&b, &s);
-	known_load(&(struct known){ 0 }, fmt("%s/known-skips", opt.lists));
-	known_load(&(struct known){ 0 }, fmt("%s/known-splats", opt.lists));
+	known_load(&(struct known){ 0 }, fmt("%s/known-skips", opt.lists), s.name);
+	known_load(&(struct known){ 0 }, fmt("%s/known-splats", opt.lists), s.name);
 	tests = opt.tests.n ? &opt.tests : &s.tests;
 	if (!tests->n)
 		die(EXIT_USAGE, "no tests");
@@ -180,13 +201,14 @@ static int cmd_run(int argc, char **argv)
 	save_config(b.dir);
 	for (int i = 0; i < argc; i++)
 		buf_add(&rerun, "%s%s", i ? " " : "", argv[i]);
-	buf_add(&run, "kind = guest\nscenario = %s\nnonce = %s\naccel = %s\nrerun = %s\ntests =",
-		s.name, b.nonce, b.kvm ? "kvm" : "tcg", opt.rerun ? opt.rerun : rerun.s);
-	buf_add(&plan, "nonce %s\n", b.nonce);
+	buf_add(&run, "kind = guest\nscenario = %s\nnonce = %s\naccel = %s\naudit = %s\nrerun = %s\ntests =",
+		s.name, b.nonce, b.kvm ? "kvm" : "tcg", opt.audit ? opt.audit : s.audit,
+		opt.rerun ? opt.rerun : rerun.s);
+	buf_add(&plan, "nonce %s\nduration %.0f\n", b.nonce, b.duration);
 	for (int i = 0; i < tests->n; i++) {
 		buf_add(&run, " %s", tests->v[i]);
 		buf_add(&plan, "test %s %.0f\n", tests->v[i],
-			s.limit_test * (b.kvm ? 1 : s.tcg_factor));
+			limit_of_test(&b, tests->v[i]));
 	}
 	buf_add(&run, "\n");
 	write_new(fmt("%s/run", b.dir), run.s, run.len);

@@ -33,29 +33,31 @@ char *next_line(char **pos);			/* cuts the text in place */
 char *trim(char *s);
 double now(void);
 
-/* known.c: lists of "pattern | reason" */
+/* known.c: lists of "[@SCENARIO ]pattern | reason" */
 struct known {
 	struct { char *pattern, *reason; } *v;
 	int n;
 };
 
-void known_load(struct known *k, const char *path);
+void known_load(struct known *k, const char *path, const char *scenario);
 const char *known_reason(const struct known *k, const char *text);
 
 /* scenario.c */
 struct scenario {
-	char *name, *title, *append, *cpu, *machine;
+	char *name, *title, *append, *cpu, *machine, *audit;
+	const struct arch *arch;
 	int memory, cpus, nodes;	/* MiB, number, number */
 	bool disk;
 	double limit_boot, limit_silence, limit_test, limit_run, tcg_factor;
-	struct list config, tests;
+	struct list config, tests, archives;
 };
 
 void scenario_load(struct scenario *s, const char *path);
+bool audit_value(const char *value);	/* of the key "audit" */
 
 /* The order is that of severity: the worst of several wins. */
 enum verdict {
-	PASS, XFAIL, SKIP, FAIL, SPLAT, HANG, LOST
+	PASS, XFAIL, SKIP, FAIL, AUDIT, SPLAT, HANG, LOST
 };
 
 extern const char * const verdict_name[];
@@ -67,6 +69,13 @@ struct row {
 	bool known;		/* a skip with a reason in known-skips */
 };
 
+/* What the kernel's audit of mapcounts said, after one test or after all. */
+struct audit {
+	long folios, differences, unstable;
+	int begun, ended;
+	char *first;		/* the first difference */
+};
+
 struct test {
 	char *name, *why;
 	enum verdict verdict;
@@ -76,6 +85,7 @@ struct test {
 	int exit;
 	double seconds;
 	unsigned long taint[2];
+	struct audit audit;
 };
 
 struct splat {
@@ -91,7 +101,8 @@ struct result {
 	int nr_tests;
 	struct splat *splats;
 	int nr_splats;
-	bool ready, complete;
+	bool ready, complete, audit_required;
+	struct audit audit;	/* the sums of the tests' */
 	char *setup_error, *panic;
 	enum verdict verdict;	/* of the whole run */
 	char *why;
@@ -119,11 +130,25 @@ void report_table(const struct result *r);
 int report_compare(const struct result *a, const struct result *b);
 
 /* qemu.c */
+struct arch {
+	const char *name, *qemu, *package;
+	const char *machine, *cpu;	/* where the scenario says nothing */
+	const char *console;		/* the kernel's name of the first port */
+	bool pci_report;		/* the machine has no second serial port */
+	bool kvm;			/* may run without emulation */
+};
+
+const struct arch *arch_find(const char *name);
+
 struct boot {
 	const struct scenario *s;
 	const char *kernel, *image, *dir, *nonce, *plan;
 	bool kvm, shell;
+	double duration;	/* of the test "torture" */
 };
+
+double limit_factor(const struct boot *b);
+double limit_of_test(const struct boot *b, const char *name);
 
 bool kvm_works(const struct boot *b, const char *cache);
 char *qemu_run(const struct boot *b, double *seconds);	/* how it ended */

@@ -8,8 +8,11 @@
  * with "ok" or "not ok". So a test cannot forge a verdict, and neither can the
  * kernel's console, which is another port.
  *
- * The plan: a line "nonce WORD", then lines "test NAME SECONDS" or one line
- * "shell".
+ * After each test it has the kernel audit the mapcounts of all folios, where there
+ * is such a file, and passes on what that says behind "#! audit: ".
+ *
+ * The plan: lines "nonce WORD" and "duration SECONDS" (for the test "torture"),
+ * then lines "test NAME SECONDS" or one line "shell".
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,9 +34,18 @@
 #include <unistd.h>
 
 #define PLAN		"/etc/guest/plan"
+#define AUDIT		"/sys/kernel/debug/folio_mapcount/audit"
+/* The second serial port, or on the PCI bus the first of the 8250 driver. */
+#ifdef __aarch64__
+#define CONSOLE		"/dev/ttyAMA0"
+#define REPORT		"/dev/ttyS0"
+#else
+#define CONSOLE		"/dev/ttyS0"
 #define REPORT		"/dev/ttyS1"
+#endif
 #define MAX_TESTS	256
 #define LINE_SIZE	1024	/* longer output lines are cut */
+#define AUDIT_LINES	200	/* of an audit are reported, and the last one */
 
 struct test {
 	char name[128];
@@ -43,11 +55,12 @@ struct test {
 static struct test tests[MAX_TESTS];
 static int nr_tests;
 static char nonce[64] = "none";
+static char duration[32] = "DURATION=0";
 static bool want_shell;
 static int report_fd = -1;
 
 static const char * const test_env[] = {
-	"PATH=/bin:/sbin", "HOME=/root", "TERM=linux", "TMPDIR=/tmp", NULL
+	"PATH=/bin:/sbin", "HOME=/root", "TERM=linux", "TMPDIR=/tmp", duration, NULL
 };
 
 static double now(void)
@@ -189,7 +202,8 @@ static void read_plan(void)
 	while (fgets(line, sizeof(line), f)) {
 		struct test *t = &tests[nr_tests];
 
-		if (sscanf(line, "nonce %63s", nonce) == 1)
+		if (sscanf(line, "nonce %63s", nonce) == 1 ||
+		    sscanf(line, "duration %20[0-9]", duration + strlen("DURATION=")) == 1)
 			continue;
 		if (!strcmp(line, "shell\n"))
 			want_shell = true;
@@ -205,11 +219,21 @@ struct relay {
 	char line[LINE_SIZE];
 	size_t len;
 	bool escape;	/* in a terminal's colour sequence */
+	bool audit;	/* a line goes out when it is not the last one */
+	char last[LINE_SIZE];
+	int lines;
 };
 
 static void relay_flush(struct relay *r)
 {
-	report("# %.*s", (int)r->len, r->line);
+	if (r->audit) {
+		if (r->lines && r->lines <= AUDIT_LINES)
+			report("#! audit: %s", r->last);
+		snprintf(r->last, sizeof(r->last), "%.*s", (int)r->len, r->line);
+		r->lines++;
+	} else {
+		report("# %.*s", (int)r->len, r->line);
+	}
 	r->len = 0;
 }
 
@@ -248,7 +272,7 @@ static pid_t spawn(char *const argv[], int out_fd)
 		dup2(out_fd, 1);
 		dup2(out_fd, 2);
 	} else {
-		int tty = open("/dev/ttyS0", O_RDWR);
+		int tty = open(CONSOLE, O_RDWR);
 
 		ioctl(tty, TIOCSCTTY, 1);
 		for (int fd = 0; fd < 3; fd++)
@@ -280,9 +304,8 @@ static int kill_all(pid_t main_pid, int *status)
 }
 
 /* Runs argv to its end or to the limit; false if it had to be killed. */
-static bool run(char *const argv[], double limit, int *status, int *left)
+static bool run(char *const argv[], double limit, struct relay *r, int *status, int *left)
 {
-	struct relay r = { .len = 0 };
 	double end = now() + limit;
 	bool exited = false, in_time = true;
 	int p[2], st;
@@ -302,7 +325,7 @@ static bool run(char *const argv[], double limit, int *status, int *left)
 		if (poll(&pfd, 1, 50) > 0) {
 			n = read(p[0], buf, sizeof(buf));
 			if (n > 0) {
-				relay(&r, buf, n);
+				relay(r, buf, n);
 				if (now() < end)
 					continue;
 			}
@@ -333,30 +356,54 @@ static bool run(char *const argv[], double limit, int *status, int *left)
 
 		if (n <= 0)
 			break;
-		relay(&r, buf, n);
+		relay(r, buf, n);
 	}
-	if (r.len)
-		relay_flush(&r);
+	if (r->len)
+		relay_flush(r);
 	close(p[0]);
 	return in_time;
+}
+
+/*
+ * The file is read by a process of its own: one that does not come back from the
+ * kernel shall not take init along.
+ */
+static void audit(double limit)
+{
+	char *argv[] = { "/bin/cat", AUDIT, NULL };
+	struct relay r = { .audit = true };
+	int status, left;
+
+	if (access(AUDIT, R_OK))
+		return;
+	report("#! audit: begin");
+	if (!run(argv, limit, &r, &status, &left))
+		report("#! audit: timeout");
+	else if (status)
+		report("#! audit: status 0x%x", status);
+	else
+		report("#! audit: %s", r.last);
 }
 
 static void run_one(int nr, struct test *t)
 {
 	char *argv[] = { "/etc/guest/run-test", t->name, NULL };
+	struct relay r = { .audit = false };
 	unsigned long before = taint();
-	double start = now();
+	double start = now(), seconds;
 	int status, left, code;
 	bool in_time;
 
 	report("#! begin %d %s", nr, t->name);
 	mark("begin", nr, t->name);
-	in_time = run(argv, t->limit, &status, &left);
+	in_time = run(argv, t->limit, &r, &status, &left);
+	seconds = now() - start;
+	audit(t->limit);
 	mark("end", nr, t->name);
 	code = status == -1 ? 255 : WIFEXITED(status) ? WEXITSTATUS(status) :
 	       128 + WTERMSIG(status);
 	report("#! end %d %s exit=%d seconds=%.1f taint=0x%lx:0x%lx timeout=%d left=%d",
-	       nr, t->name, code, now() - start, before, taint(), !in_time, left);
+	       nr, t->name, code, seconds, before, taint(), !in_time, left);
 	report("%sok %d %s%s", in_time && (code == 0 || code == 4) ? "" : "not ",
 	       nr, t->name, in_time && code == 4 ? " # SKIP" : "");
 }
@@ -365,6 +412,7 @@ int main(void)
 {
 	char *setup[] = { "/etc/guest/setup", NULL };
 	char *shell[] = { "/bin/sh", "-l", NULL };
+	struct relay r = { .audit = false };
 	int status, left;
 
 	mounts();
@@ -373,7 +421,7 @@ int main(void)
 	report("#! nonce %s", nonce);
 	report("1..%d", nr_tests);
 	mark("setup", 0, "setup");
-	if (!run(setup, 600, &status, &left) || status) {
+	if (!run(setup, 600, &r, &status, &left) || status) {
 		report("#! setup failed: status 0x%x", status);
 		if (!want_shell)
 			power_off();

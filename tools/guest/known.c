@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Lists of what is known: "pattern | reason", one a line; globs, # comments. */
+/*
+ * Lists of what is known: "[@SCENARIO[,SCENARIO] ]pattern | reason", one a line;
+ * globs, # comments. With scenarios, the entry holds only there.
+ */
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "guest.h"
 
-void known_load(struct known *k, const char *path)
+static bool holds_in(const char *scenarios, const char *scenario)
+{
+	struct list l = { 0 };
+	bool found = false;
+
+	list_split(&l, scenarios);
+	for (int i = 0; i < l.n; i++)
+		found |= !strcmp(l.v[i], scenario);
+	return found;
+}
+
+void known_load(struct known *k, const char *path, const char *scenario)
 {
 	char *text = read_all(path, NULL), *pos = text, *line;
 
@@ -22,6 +36,14 @@ void known_load(struct known *k, const char *path)
 		if (!bar || !*trim(bar + 3))
 			die(EXIT_USAGE, "%s:%d: entry without a reason: %s", path, nr, line);
 		*bar = '\0';
+		if (*line == '@') {
+			char *scenarios = strsep(&line, " ") + 1;
+
+			if (!*scenarios || !line || !*trim(line))
+				die(EXIT_USAGE, "%s:%d: not \"@SCENARIO pattern\"", path, nr);
+			if (!holds_in(scenarios, scenario))
+				continue;
+		}
 		k->v = xrealloc(k->v, (k->n + 1) * sizeof(*k->v));
 		k->v[k->n].pattern = fmt("%s", trim(line));
 		k->v[k->n++].reason = fmt("%s", trim(bar + 3));

@@ -201,6 +201,23 @@ static void parser_finish(struct parser *p)
 	settle_names(p->t);
 }
 
+/* A line of the kernel's audit, or init's remark that there is none to come. */
+static void audit_line(struct test *t, const char *s)
+{
+	long folios, differences, unstable;
+	int end = 0;
+
+	if (!strcmp(s, "begin"))
+		t->audit = (struct audit) { .begun = 1 };
+	else if (!strncmp(s, "timeout", 7))
+		test_fail(t, HANG, "audit: time limit");
+	else if (!strncmp(s, "difference: ", 12) && !t->audit.first)
+		t->audit.first = fmt("%s", s + 12);
+	else if (sscanf(s, "folios %ld, differences %ld, unstable %ld%n", &folios,
+			&differences, &unstable, &end) == 3 && end && !s[end])
+		t->audit = (struct audit) { folios, differences, unstable, 1, 1, t->audit.first };
+}
+
 void ktap_guest(struct result *r, char *log)
 {
 	struct parser p = { 0 };
@@ -229,6 +246,8 @@ void ktap_guest(struct result *r, char *log)
 			t = result_test(r, name);
 			t->begun = true;
 			parser_init(&p, t);
+		} else if (!strncmp(line, "#! audit: ", 10) && p.t) {
+			audit_line(p.t, line + 10);
 		} else if (!strncmp(line, "#! end ", 7) && p.t) {
 			int timeout;
 

@@ -20,6 +20,41 @@ static void on_signal(int sig)
 	interrupted = sig;
 }
 
+/*
+ * The report has a port of its own. The arm64 machine has one UART for the guest,
+ * so there it is a 8250 on the PCI bus; init.c knows the guest's names of both.
+ */
+static const struct arch archs[] = {
+	{ .name = "x86_64", .qemu = "qemu-system-x86_64", .package = "qemu-system-x86",
+	  .machine = "q35", .cpu = "max", .console = "ttyS0", .kvm = true },
+	{ .name = "i386", .qemu = "qemu-system-i386", .package = "qemu-system-x86",
+	  .machine = "q35", .cpu = "max", .console = "ttyS0", .kvm = true },
+	/* The architected pointer authentication is slow when emulated. */
+	{ .name = "arm64", .qemu = "qemu-system-aarch64", .package = "qemu-system-arm",
+	  .machine = "virt", .cpu = "max,pauth-impdef=on", .console = "ttyAMA0",
+	  .pci_report = true },
+};
+
+const struct arch *arch_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(archs) / sizeof(archs[0]); i++)
+		if (!strcmp(archs[i].name, name))
+			return &archs[i];
+	return NULL;
+}
+
+double limit_factor(const struct boot *b)
+{
+	return b->kvm ? 1 : b->s->tcg_factor;
+}
+
+/* The torture test takes as long as it was asked to, on any machine. */
+double limit_of_test(const struct boot *b, const char *name)
+{
+	return b->s->limit_test * limit_factor(b) +
+	       (strcmp(name, "torture") ? 0 : b->duration);
+}
+
 /* One file of a cpio archive in the "newc" format. */
 static void cpio_entry(struct buf *b, const char *name, unsigned int mode,
 		       const char *data, size_t len)
@@ -36,21 +71,35 @@ static void cpio_entry(struct buf *b, const char *name, unsigned int mode,
 		buf_put(b, "", 1);
 }
 
-/* The image's archive with the plan behind it, the kernel unpacks both. */
+static void add_archive(struct buf *all, const char *image, const char *name)
+{
+	char *path = fmt("%s/%s.cpio", image, name), *data;
+	size_t len;
+
+	data = read_all(path, &len);
+	if (!data)
+		die(EXIT_USAGE, "%s: no such file", path);
+	buf_put(all, data, len);
+	/* The next one has to begin at such a place. */
+	while (all->len % 4)
+		buf_put(all, "", 1);
+	free(data);
+	free(path);
+}
+
+/* The image's archives with the plan behind them, the kernel unpacks them all. */
 static char *make_initrd(const struct boot *b)
 {
-	char *path = fmt("%s/initrd", b->dir), *base = fmt("%s/initramfs.cpio", b->image);
+	char *path = fmt("%s/initrd", b->dir);
 	struct buf all = { 0 };
 
-	all.s = read_all(base, &all.len);
-	if (!all.s)
-		die(EXIT_USAGE, "%s: no such file", base);
-	all.size = all.len;
+	add_archive(&all, b->image, "initramfs");
+	for (int i = 0; i < b->s->archives.n; i++)
+		add_archive(&all, b->image, b->s->archives.v[i]);
 	cpio_entry(&all, "etc/guest/plan", S_IFREG | 0644, b->plan, strlen(b->plan));
 	cpio_entry(&all, "TRAILER!!!", 0, "", 0);
 	write_new(path, all.s, all.len);
 	free(all.s);
-	free(base);
 	return path;
 }
 
@@ -59,7 +108,7 @@ static void command_line(const struct boot *b, const char *initrd, struct list *
 	const struct scenario *s = b->s;
 	int share = s->memory / s->nodes;
 
-	list_add(l, "qemu-system-x86_64");
+	list_add(l, s->arch->qemu);
 	list_split(l, "-nodefaults -no-reboot -display none");
 #define ARG(option, ...) (list_add(l, option), list_add(l, fmt(__VA_ARGS__)))
 	ARG("-M", "%s", s->machine);
@@ -91,11 +140,14 @@ static void command_line(const struct boot *b, const char *initrd, struct list *
 	}
 	ARG("-serial", "chardev:console");
 	ARG("-chardev", "file,id=ktap,path=%s/ktap.log", b->dir);
-	ARG("-serial", "chardev:ktap");
+	if (s->arch->pci_report)
+		ARG("-device", "pci-serial,chardev=ktap");
+	else
+		ARG("-serial", "chardev:ktap");
 	ARG("-kernel", "%s", b->kernel);
 	ARG("-initrd", "%s", initrd);
-	ARG("-append", "console=ttyS0 panic=-1 printk.devkmsg=on %s %s",
-	    b->shell ? "" : "ignore_loglevel", s->append);
+	ARG("-append", "console=%s panic=-1 printk.devkmsg=on %s %s",
+	    s->arch->console, b->shell ? "" : "ignore_loglevel", s->append);
 #undef ARG
 	l->v = xrealloc(l->v, (l->n + 1) * sizeof(*l->v));
 	l->v[l->n] = NULL;
@@ -116,7 +168,7 @@ static void save_command(const struct boot *b, const struct list *l)
 struct watch {
 	off_t console, ktap;
 	int tests, results;
-	char phase[160];
+	char phase[160], test[128];
 	double phase_start;
 };
 
@@ -129,11 +181,12 @@ static off_t size_of(const char *path)
 
 static void watch_line(struct watch *w, const char *line)
 {
-	char name[128];
 	int nr;
 
-	if (sscanf(line, "#! begin %d %127s", &nr, name) == 2)
-		snprintf(w->phase, sizeof(w->phase), "test %s", name);
+	if (sscanf(line, "#! begin %d %127s", &nr, w->test) == 2)
+		snprintf(w->phase, sizeof(w->phase), "test %s", w->test);
+	else if (!strcmp(line, "#! audit: begin"))
+		snprintf(w->phase, sizeof(w->phase), "audit after %s", w->test);
 	else if (!strncmp(line, "#! end ", 7))
 		snprintf(w->phase, sizeof(w->phase), "between");
 	else if (!strncmp(line, "#! ready", 8))
@@ -178,7 +231,8 @@ static void watch_report(struct watch *w, const char *path)
 static char *watch_guest(const struct boot *b, pid_t pid)
 {
 	const struct scenario *s = b->s;
-	const double factor = b->kvm ? 1 : s->tcg_factor;
+	const double factor = limit_factor(b);
+	const double limit_run = s->limit_run * factor + b->duration;
 	char *console = fmt("%s/console.log", b->dir), *ktap = fmt("%s/ktap.log", b->dir);
 	double start = now(), heard = start;
 	struct watch w = { .phase = "boot", .phase_start = start };
@@ -208,15 +262,16 @@ static char *watch_guest(const struct boot *b, pid_t pid)
 		}
 		if (interrupted)
 			end = NULL;
-		else if (t - start > s->limit_run * factor)
-			end = fmt("hang: %.0f s for the whole run are over", s->limit_run * factor);
+		else if (t - start > limit_run)
+			end = fmt("hang: %.0f s for the whole run are over", limit_run);
 		else if (t - heard > s->limit_silence * factor)
 			end = fmt("hang: %.0f s of silence in phase \"%s\"",
 				  s->limit_silence * factor, w.phase);
 		else if (!strcmp(w.phase, "boot") && in_phase > s->limit_boot * factor)
 			end = fmt("hang: not booted after %.0f s", s->limit_boot * factor);
 		/* init enforces the limit; this is for when init cannot. */
-		else if (!strncmp(w.phase, "test", 4) && in_phase > s->limit_test * factor + 40)
+		else if ((!strncmp(w.phase, "test", 4) || !strncmp(w.phase, "audit", 5)) &&
+			 in_phase > limit_of_test(b, w.test) + 40)
 			end = fmt("hang: %.0f s in phase \"%s\"", in_phase, w.phase);
 		else if (!strcmp(w.phase, "shutdown") && in_phase > s->limit_boot * factor)
 			end = fmt("hang: no power-off after %.0f s", in_phase);
@@ -274,7 +329,8 @@ char *qemu_run(const struct boot *b, double *seconds)
 	unlink(initrd);
 	free(initrd);
 	if (end && !strcmp(end, "exit 127"))
-		die(EXIT_MISSING, "missing qemu-system-x86_64 (Debian package qemu-system-x86)");
+		die(EXIT_MISSING, "missing %s (Debian package %s)", b->s->arch->qemu,
+		    b->s->arch->package);
 	if (interrupted)
 		die(128 + interrupted, "interrupted");
 	return end;
@@ -292,13 +348,14 @@ bool kvm_works(const struct boot *b, const char *cache)
 	double seconds;
 	bool works;
 
-	if (access("/dev/kvm", R_OK | W_OK))
+	if (!s.arch->kvm || access("/dev/kvm", R_OK | W_OK))
 		return false;
 	if (known)
 		return !strncmp(known, "kvm", 3);
 	dir = fmt("%s.probe.%d", cache, getpid());
 	if (mkdir(dir, 0755))
 		die(EXIT_ENV, "%s: %s", dir, strerror(errno));
+	probe.duration = 0;
 	puts("guest: trying whether KVM boots this kernel");
 	s.limit_boot = 15;
 	probe.s = &s;

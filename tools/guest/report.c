@@ -70,6 +70,14 @@ static void write_junit(const struct result *r)
 	write_new(fmt("%s/junit.xml", r->dir), b.s, b.len);
 }
 
+static void json_audit(struct buf *b, const struct audit *a)
+{
+	if (a->ended)
+		buf_add(b, ",\n\"audit\": {\"folios\": %ld, \"differences\": %ld, "
+			"\"unstable\": %ld, \"first\": \"%s\"}", a->folios, a->differences,
+			a->unstable, J(a->first));
+}
+
 static void write_summary(const struct result *r)
 {
 	struct buf b = { 0 };
@@ -82,11 +90,15 @@ static void write_summary(const struct result *r)
 		struct test *t = &r->tests[i];
 
 		buf_add(&b, "%s\n{\"name\": \"%s\", \"verdict\": \"%s\", \"why\": \"%s\", \"seconds\": %.1f, "
-			"\"passed\": %d, \"failed\": %d, \"skipped\": %d}", i ? "," : "",
+			"\"passed\": %d, \"failed\": %d, \"skipped\": %d", i ? "," : "",
 			J(t->name), verdict_name[t->verdict], J(t->why), t->seconds,
 			t->passed, t->failed, t->skipped);
+		json_audit(&b, &t->audit);
+		buf_put(&b, "}", 1);
 	}
-	buf_add(&b, "\n],\n\"splats\": [");
+	buf_put(&b, "\n]", 2);
+	json_audit(&b, &r->audit);
+	buf_add(&b, ",\n\"splats\": [");
 	for (int i = 0; i < r->nr_splats; i++) {
 		struct splat *s = &r->splats[i];
 
@@ -146,6 +158,10 @@ void report_table(const struct result *r)
 
 		if (t->verdict > FAIL || (t->verdict == FAIL && !t->nr_rows))
 			printf("%s: %s: %s\n", verdict_name[t->verdict], t->name, t->why);
+		/* Something worse may have come on top of it. */
+		if (t->audit.first && t->verdict > AUDIT)
+			printf("audit: %s: %ld differences: %s\n", t->name,
+			       t->audit.differences, t->audit.first);
 		for (int j = 0; j < t->nr_rows; j++) {
 			struct row *row = &t->rows[j];
 
@@ -165,6 +181,10 @@ void report_table(const struct result *r)
 		       s->title, s->known ? ": " : "", s->known ? s->known : "");
 	}
 	print_skips(r);
+	if (r->audit.begun)
+		printf("audit: folios %ld, differences %ld, unstable %ld (after %d of %d tests)\n",
+		       r->audit.folios, r->audit.differences, r->audit.unstable,
+		       r->audit.ended, r->nr_tests);
 	printf("verdict: %s%s%s\nlogs: %s\nagain: %s\n", verdict_name[r->verdict],
 	       r->why ? ": " : "", r->why ? r->why : "", r->dir, r->rerun);
 	printf("%d passed, %d failed, %d skipped\n", r->passed, r->failed, r->skipped);
@@ -200,8 +220,8 @@ int report_compare(const struct result *a, const struct result *b)
 		const struct test *ta = &a->tests[i], *tb = find_test(b, ta->name);
 		enum verdict vb = tb ? tb->verdict : LOST;
 
-		/* A splat or a hang may leave all rows as they are. */
-		if (vb >= SPLAT && vb > ta->verdict) {
+		/* A difference, a splat or a hang may leave all rows as they are. */
+		if (vb >= AUDIT && vb > ta->verdict) {
 			printf("worse:  %s: %s -> %s (%s)\n", ta->name,
 			       verdict_name[ta->verdict], verdict_name[vb],
 			       tb ? tb->why : "not run");
@@ -237,7 +257,7 @@ int report_compare(const struct result *a, const struct result *b)
 	for (int i = 0; i < b->nr_tests; i++)
 		if (!find_test(a, b->tests[i].name))
 			added += b->tests[i].nr_rows ? b->tests[i].nr_rows : 1;
-	if (b->verdict > a->verdict && b->verdict >= SPLAT && !worse) {
+	if (b->verdict > a->verdict && b->verdict >= AUDIT && !worse) {
 		printf("worse:  run: %s -> %s (%s)\n", verdict_name[a->verdict],
 		       verdict_name[b->verdict], b->why);
 		worse++;

@@ -14,7 +14,7 @@
 #define BAD_TAINT	(1UL << 7 | 1UL << 5 | 1UL << 9 | 1UL << 14)
 
 const char * const verdict_name[] = {
-	"pass", "xfail", "skip", "fail", "splat", "hang", "lost"
+	"pass", "xfail", "skip", "fail", "audit", "splat", "hang", "lost"
 };
 
 struct test *result_test(struct result *r, const char *name)
@@ -71,6 +71,8 @@ static void load_run(struct result *r)
 			r->scenario = value;
 		else if (!strcmp(line, "accel"))
 			r->accel = value;
+		else if (!strcmp(line, "audit"))
+			r->audit_required = !strcmp(value, "required");
 		else if (!strcmp(line, "rerun"))
 			r->rerun = value;
 		else if (!strcmp(line, "tests"))
@@ -86,6 +88,26 @@ static void load_run(struct result *r)
 		result_test(r, tests.v[i]);
 	free(text);
 	free(path);
+}
+
+static void judge_audit(struct result *r, struct test *t)
+{
+	struct audit *a = &t->audit;
+
+	if (a->begun && !a->ended)
+		test_fail(t, AUDIT, "the audit gave no result");
+	else if (!a->begun && r->audit_required)
+		test_fail(t, AUDIT, "no audit, and the scenario requires it");
+	else if (a->differences || a->first)
+		test_fail(t, AUDIT, "%ld differences: %s", a->differences,
+			  a->first ? a->first : "none shown");
+	r->audit.folios += a->folios;
+	r->audit.differences += a->differences;
+	r->audit.unstable += a->unstable;
+	r->audit.begun += a->begun;
+	r->audit.ended += a->ended;
+	if (!r->audit.first)
+		r->audit.first = a->first;
 }
 
 /* One test from its rows, its exit status and how the guest ended. */
@@ -130,6 +152,8 @@ static void judge_test(struct result *r, struct test *t, const struct known *ski
 		test_fail(t, FAIL, "exit status %d", t->exit);
 	else if (!t->nr_rows && !*t->name)
 		test_fail(t, FAIL, "no result");
+	if (t->ended)
+		judge_audit(r, t);
 	if (taint)
 		test_fail(t, SPLAT, "the kernel is tainted: 0x%lx", taint);
 	if (t->verdict == PASS && !t->passed && t->skipped)
@@ -149,8 +173,8 @@ void result_load(struct result *r, const char *dir, const char *lists)
 
 	*r = (struct result) { .dir = fmt("%s", dir) };
 	load_run(r);
-	known_load(&skips, fmt("%s/known-skips", lists));
-	known_load(&splats, fmt("%s/known-splats", lists));
+	known_load(&skips, fmt("%s/known-skips", lists), r->scenario);
+	known_load(&splats, fmt("%s/known-splats", lists), r->scenario);
 	console = read_all(console_path, NULL);
 	console2 = read_all(console_path, NULL);
 	ktap = read_all(fmt("%s/ktap.log", dir), NULL);
@@ -217,6 +241,7 @@ int result_exit(const struct result *r)
 	case SPLAT:
 		return EXIT_SPLAT;
 	case FAIL:
+	case AUDIT:
 		return EXIT_TEST;
 	default:
 		return EXIT_OK;

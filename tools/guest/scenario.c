@@ -6,13 +6,24 @@
 
 #include "guest.h"
 
-enum type { TEXT, INT, SECONDS, BOOL, WORDS };
+enum type { TEXT, INT, SECONDS, BOOL, WORDS, ARCH, WHETHER };
+
+bool audit_value(const char *value)
+{
+	return !strcmp(value, "required") || !strcmp(value, "optional");
+}
 
 static bool set_value(void *field, enum type type, char *value)
 {
 	char *end = value;
 
 	switch (type) {
+	case ARCH:
+		*(const struct arch **)field = arch_find(value);
+		return *(const struct arch **)field;
+	case WHETHER:
+		*(char **)field = fmt("%s", value);
+		return audit_value(value);
 	case TEXT:
 		*(char **)field = fmt("%s", value);
 		return true;
@@ -40,7 +51,10 @@ void scenario_load(struct scenario *s, const char *path)
 		void *field;
 	} keys[] = {
 		{ "title", TEXT, &s->title },
+		{ "arch", ARCH, &s->arch },
 		{ "config", WORDS, &s->config },
+		{ "archives", WORDS, &s->archives },
+		{ "audit", WHETHER, &s->audit },
 		{ "append", TEXT, &s->append },
 		{ "machine", TEXT, &s->machine },
 		{ "cpu", TEXT, &s->cpu },
@@ -61,7 +75,7 @@ void scenario_load(struct scenario *s, const char *path)
 	if (!text)
 		die(EXIT_USAGE, "%s: no such scenario", path);
 	*s = (struct scenario) {
-		.title = "", .append = "", .machine = "q35", .cpu = "max",
+		.title = "", .append = "", .audit = "optional", .arch = arch_find("x86_64"),
 		.memory = 2048, .cpus = 2, .nodes = 1,
 		.limit_boot = 20, .limit_silence = 30, .limit_test = 120,
 		.limit_run = 900, .tcg_factor = 5,
@@ -86,6 +100,10 @@ void scenario_load(struct scenario *s, const char *path)
 		if (!set_value(keys[i].field, keys[i].type, value))
 			die(EXIT_USAGE, "%s:%d: bad value of %s: %s", path, nr, key, value);
 	}
+	if (!s->machine)
+		s->machine = fmt("%s", s->arch->machine);
+	if (!s->cpu)
+		s->cpu = fmt("%s", s->arch->cpu);
 	if (s->cpus % s->nodes)
 		die(EXIT_USAGE, "%s: the nodes must have the same number of CPUs", path);
 	free(text);

@@ -217,6 +217,14 @@ case $2 in
 pass) echo "3 passed, 0 failed, 1 skipped" ;;
 fail) echo "1 passed, 2 failed, 0 skipped"; exit 2 ;;
 break) exit 2 ;;
+kunit) echo "5 passed, 0 failed, 0 skipped of $SCENARIO"; echo "5 passed, 0 failed, 0 skipped" ;;
+selftests)
+	echo "guest: audit: folios 99, differences 9, unstable 9"
+	echo "splat: console.log:3: cow: BUG: x"
+	echo "known splat: console.log:4: cow: BUG: y"
+	echo "audit: folios 70, differences 2, unstable 1 (after 1 of 1 tests)"
+	echo "7 passed, 1 failed, 2 skipped"
+	exit 2 ;;
 esac
 END
 chmod +x "$work/make"
@@ -227,6 +235,12 @@ steps="env MAKE=$work/make $tests/../../lib/steps.sh"
 	expect "$EXIT_TEST" "^4 passed, 2 failed, 1 skipped" "steps: the sum of the counts" $steps pass fail
 	expect "$EXIT_BUILD" "stopped at break" "steps: broken set-up is the end" $steps break pass
 	expect "$EXIT_TEST" "^3 passed, 1 failed, 1 skipped" "steps: or a failure with -k" $steps -k break pass
+	expect 0 "^5 passed, 0 failed, 0 skipped of rt$" "steps: with a scenario" $steps kunit:rt
+	expect 0 "^rt  *5/0/0  *-  *-  *-  *0 " "steps: a table of scenarios" $steps kunit:rt
+	expect "$EXIT_TEST" "^kasan  *5/0/0  *7/1/2  *70  *2  *1 " "steps: a line for each" $steps -k pass kunit:kasan selftests:kasan
+	expect "$EXIT_TEST" "^rt  *-  *0/1/0  *-  *-  *0 " "steps: with what is broken" $steps -k break:rt kunit:kasan
+	expect "$EXIT_TEST" "^12 passed, 1 failed, 2 skipped" "steps: the sum of the scenarios" $steps -k kunit:rt selftests:kasan
+	SCENARIO=mine expect 0 "^5 passed, 0 failed, 0 skipped of mine$" "steps: without one, it is the caller's" $steps kunit
 }
 if command -v shellcheck >/dev/null; then
 	is "shellcheck" shellcheck "$tests"/*.sh "$tests"/../*.sh "$tests"/../../lib/*.sh
