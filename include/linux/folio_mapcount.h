@@ -27,7 +27,7 @@
  * they are right again as soon as enough mappings are gone.
  *
  * This header is free of locking, struct folio and mm_types.h on purpose: it
- * compiles in user space as it is. See <linux/rmap.h> for the users.
+ * compiles in user space as it is. See mm/folio_mapcount.h for the users.
  */
 
 #include <linux/bits.h>

@@ -11,6 +11,7 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 
+#include "../folio_mapcount.h"
 #include "mm_sums_model.h"
 
 #define NR_STEPS	2000

@@ -169,24 +169,27 @@ static void mm_sums_exact_max(struct kunit *test)
 	sub(test, &sums, mapped, ids, 0, sums.mapcount);
 }
 
-#ifdef CONFIG_64BIT
 /*
- * In 64 bits, n * S2 - S1^2 of two MMs with 512 mappings each and IDs that are
- * 2^23 apart is 2^64, which is 0: a test for that would call the folio exclusive
- * and let one of them write to the memory of the other.
+ * In the bits of a word, n * S2 - S1^2 is 0, as it is for a single MM, if two MMs
+ * have that many mappings each and IDs that are that far apart: 512 and 2^23 on
+ * 64bit, 4 and 2^14 on 32bit. A test for that would call the folio exclusive and
+ * let one of them write to the memory of the other.
  */
+#define TRAP_DISTANCE	(1U << (MM_ID_BITS - 1))
+#define TRAP_NR		(1U << (BITS_PER_LONG / 2 - MM_ID_BITS + 1))
+
 static void mm_sums_wrap_trap(struct kunit *test)
 {
 	struct mm_sums sums = { .exact_max = MM_SUMS_EXACT_MAX };
-	const unsigned int id = 4711, other = id + (1U << 23), third = 815;
+	const unsigned int id = 4711, other = id + TRAP_DISTANCE, third = 815;
 
-	mm_sums_add(&sums, id, 512);
+	mm_sums_add(&sums, id, TRAP_NR);
 	KUNIT_EXPECT_FALSE(test, sums.shared);
-	mm_sums_add(&sums, other, 512);
+	mm_sums_add(&sums, other, TRAP_NR);
 	KUNIT_EXPECT_TRUE(test, sums.shared);
 	/* This is the trap ... */
-	KUNIT_EXPECT_EQ(test, sums.mapcount * sums.squares,
-			(u64)sums.ids * sums.ids);
+	KUNIT_EXPECT_EQ(test, (unsigned long)(sums.mapcount * sums.squares),
+			sums.ids * sums.ids);
 	/* ... which we must not fall into. */
 	KUNIT_EXPECT_FALSE(test, mm_sums_single(&sums));
 	KUNIT_EXPECT_FALSE(test, mm_sums_only(&sums, id));
@@ -194,14 +197,15 @@ static void mm_sums_wrap_trap(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, mm_sums_only(&sums, (id + other) / 2));
 
 	/* Get there by unmapping, too. */
-	mm_sums_add(&sums, third, 512);
-	mm_sums_sub(&sums, third, 512);
+	mm_sums_add(&sums, third, TRAP_NR);
+	mm_sums_sub(&sums, third, TRAP_NR);
 	KUNIT_EXPECT_TRUE(test, sums.shared);
-	mm_sums_sub(&sums, id, 512);
+	mm_sums_sub(&sums, id, TRAP_NR);
 	KUNIT_EXPECT_FALSE(test, sums.shared);
 	KUNIT_EXPECT_TRUE(test, mm_sums_only(&sums, other));
 }
-#else /* !CONFIG_64BIT */
+
+#ifndef CONFIG_64BIT
 /* On 32bit, an order-1 folio has room for the lower half of S2 only. */
 static void mm_sums_order1_32bit(struct kunit *test)
 {
@@ -247,7 +251,7 @@ static void mm_sums_order1_32bit(struct kunit *test)
 		}
 	}
 }
-#endif /* CONFIG_64BIT */
+#endif /* !CONFIG_64BIT */
 
 /* More mappings than an int can count are counted all the same. */
 static void mm_sums_beyond_int(struct kunit *test)
@@ -350,11 +354,10 @@ static struct kunit_case mm_sums_cases[] = {
 	KUNIT_CASE(mm_sums_exact_max),
 	KUNIT_CASE(mm_sums_beyond_int),
 	KUNIT_CASE_PARAM(accounted_pages_history, seed_gen_params),
-#ifdef CONFIG_64BIT
 	KUNIT_CASE(mm_sums_wrap_trap),
-#else /* !CONFIG_64BIT */
+#ifndef CONFIG_64BIT
 	KUNIT_CASE(mm_sums_order1_32bit),
-#endif /* CONFIG_64BIT */
+#endif /* !CONFIG_64BIT */
 	{}
 };
 

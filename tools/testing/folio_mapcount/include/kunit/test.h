@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * As much of KUnit as it takes to run tests without dependencies of their own in
- * user space: one process for each test and parameter, results as TAP.
+ * user space. See runner.c for what runs them.
  */
 #ifndef _KUNIT_TEST_H
 #define _KUNIT_TEST_H
 
-#include <fnmatch.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/types.h>
@@ -76,59 +74,15 @@ struct kunit_suite {
 #define KUNIT_EXPECT_TRUE(_test, _c)		__KUNIT_CHECK(_test, _c, #_c, false, "")
 #define KUNIT_EXPECT_FALSE(_test, _c)		__KUNIT_CHECK(_test, !(_c), "!" #_c, false, "")
 
-static inline bool kunit_run_one(const struct kunit_case *c, const void *param,
-				 const char *desc, int number)
-{
-	pid_t pid;
-	int status;
+/* For tests that want another seed when the user wants one. */
+extern unsigned long long kunit_seed;
 
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		struct kunit test = { .param_value = param };
-
-		c->run_case(&test);
-		fflush(stdout);
-		_exit(test.failed);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		status = -1;
-	printf("%sok %d %s%s%s\n", status ? "not " : "", number, c->name,
-	       *desc ? " " : "", desc);
-	return !status;
-}
-
-static inline int kunit_run_suite(const struct kunit_suite *suite, const char *filter)
-{
-	char desc[KUNIT_PARAM_DESC_SIZE];
-	const struct kunit_case *c;
-	int passed = 0, number = 0;
-	const void *param;
-
-	printf("TAP version 13\n# %s\n", suite->name);
-	for (c = suite->test_cases; c->run_case; c++) {
-		if (filter && fnmatch(filter, c->name, 0))
-			continue;
-		param = NULL;
-		do {
-			desc[0] = '\0';
-			if (c->generate_params) {
-				param = c->generate_params(NULL, param, desc);
-				if (!param)
-					break;
-			}
-			passed += kunit_run_one(c, param, desc, ++number);
-		} while (param);
-	}
-	printf("1..%d\n", number);
-	/* Nothing run is not a success, unless a filter wants it so. */
-	return passed != number || (!number && !filter);
-}
+void kunit_add_suite(const struct kunit_suite *suite);
 
 #define kunit_test_suite(_suite)						\
-	int main(int argc, char **argv)						\
+	static void __attribute__((__constructor__)) kunit_add_##_suite(void)	\
 	{									\
-		exit(kunit_run_suite(&(_suite), argc > 1 ? argv[1] : NULL));	\
+		kunit_add_suite(&(_suite));					\
 	}
 
 #endif /* _KUNIT_TEST_H */

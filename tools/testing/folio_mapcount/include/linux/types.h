@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The few definitions that the kernel's code needs in user space. tools/include
- * has them too, but wants 32bit user space headers to be installed.
+ * The few definitions that the kernel's code needs in user space: what is of a
+ * header of its own in the kernel, and simple, is here.
  */
 #ifndef _LINUX_TYPES_H
 #define _LINUX_TYPES_H
 
 #include <assert.h>	/* static_assert */
+#include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/cdefs.h>	/* __always_inline, __attribute_*__ */
 
 typedef uint8_t u8;
+typedef uint16_t u16;
 typedef uint32_t u32, __u32;
 typedef unsigned long long u64;
 #ifdef __SIZEOF_INT128__
@@ -27,6 +30,42 @@ typedef unsigned long long u64;
 #define __maybe_unused		__attribute_maybe_unused__
 
 #define BIT(nr)			(1UL << (nr))
+#define GENMASK(h, l)		((~0UL << (l)) & (~0UL >> (BITS_PER_LONG - 1 - (h))))
+#define __ffs(word)		((unsigned int)__builtin_ctzl(word))
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+#define round_down(x, y)	((x) & ~((__typeof__(x))(y) - 1))
+
+#define DIV_ROUND_UP(n, d) ({							\
+	const __typeof__(d) __d = (d);						\
+										\
+	((n) + __d - 1) / __d;							\
+})
+
+#define min(x, y) ({								\
+	const __typeof__(x) __x = (x);						\
+	const __typeof__(y) __y = (y);						\
+										\
+	__x < __y ? __x : __y;							\
+})
+
+#define max(x, y) ({								\
+	const __typeof__(x) __x = (x);						\
+	const __typeof__(y) __y = (y);						\
+										\
+	__x > __y ? __x : __y;							\
+})
+
+/* One of these for each option that anybody asks for. */
+#ifdef CONFIG_64BIT
+#define IS_CONFIG_64BIT		1
+#else /* !CONFIG_64BIT */
+#define IS_CONFIG_64BIT		0
+#endif /* CONFIG_64BIT */
+#ifdef CONFIG_MM_ID
+#define IS_CONFIG_MM_ID		1
+#else /* !CONFIG_MM_ID */
+#define IS_CONFIG_MM_ID		0
+#endif /* CONFIG_MM_ID */
+#define IS_ENABLED(CONFIG_x)	IS_##CONFIG_x
 
 #endif /* _LINUX_TYPES_H */

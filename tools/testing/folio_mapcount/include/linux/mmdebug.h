@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _LINUX_MMDEBUG_H
+#define _LINUX_MMDEBUG_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <linux/types.h>
+
+/* What the kernel would warn of fails the test, which is a process of its own. */
+#define VM_WARN_ON_ONCE(cond) do {						\
+	if (unlikely(cond)) {							\
+		printf("# %s:%d: warning: %s\n", __FILE__, __LINE__, #cond);	\
+		fflush(stdout);							\
+		abort();							\
+	}									\
+} while (0)
+
+#define VM_WARN_ON_FOLIO(cond, folio) do {					\
+	(void)(folio);								\
+	VM_WARN_ON_ONCE(cond);							\
+} while (0)
+
+#endif /* _LINUX_MMDEBUG_H */

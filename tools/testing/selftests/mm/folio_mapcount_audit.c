@@ -1,0 +1,846 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Does the audit of the mapcounts of large folios (CONFIG_DEBUG_FOLIO_MAPCOUNT)
+ * find what is wrong, and nothing else?
+ *
+ * For each way in which a folio can be mapped: nothing may be found at rest, the
+ * summary must be that of what was set up, and each value that gets corrupted on
+ * purpose must be noticed, as what it is, until it is as it was. And while all
+ * kinds of things happen to folios, nothing may be found that is not there.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/mman.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "hugepage_settings.h"
+#include "kselftest_harness.h"
+#include "vm_util.h"
+
+#define DEBUGFS_DIR	"/sys/kernel/debug/folio_mapcount/"
+#define REPORT_SIZE	(1024 * 1024)
+#define SEED		20261122
+#define NR_WORKERS	4
+#define NR_AUDITS	12
+#define PMD_ORDER	(-1)
+
+enum type { ANON, SHMEM, FILE_BACKED };
+
+static size_t pagesize, pmdsize;
+static struct thp_settings settings;
+static const char *file_dir;
+static char report[REPORT_SIZE];
+
+/* Returns a negative value, or the length. */
+static ssize_t read_debugfs(const char *name)
+{
+	char path[128];
+	size_t len = 0;
+	ssize_t ret;
+	int fd;
+
+	snprintf(path, sizeof(path), DEBUGFS_DIR "%s", name);
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -errno;
+	while ((ret = read(fd, report + len, sizeof(report) - 1 - len)) > 0)
+		len += ret;
+	close(fd);
+	report[len] = 0;
+	return ret < 0 ? -errno : (ssize_t)len;
+}
+
+struct audit {
+	unsigned long folios, differences, unstable;
+	/* Of these, the ones we are looking for. */
+	unsigned long expected;
+};
+
+/* What does the audit find, and how much of it begins with @expected? */
+static int read_audit(struct audit *audit, const char *expected)
+{
+	unsigned long lines = 0;
+	char *line, *next;
+	int ret = -1;
+
+	memset(audit, 0, sizeof(*audit));
+	if (read_debugfs("audit") < 0)
+		return -1;
+	for (line = report; *line; line = next) {
+		next = strchrnul(line, '\n');
+		if (*next)
+			*next++ = 0;
+		if (!strncmp(line, "difference: ", 12)) {
+			lines++;
+			if (expected && !strncmp(line + 12, expected, strlen(expected)))
+				audit->expected++;
+			else
+				ksft_print_msg("%s\n", line);
+		} else if (!expected && !strncmp(line, "folio: ", 7)) {
+			ksft_print_msg("%s\n", line);
+		}
+		/* Only the last line counts. */
+		ret = sscanf(line, "folios %lu, differences %lu, unstable %lu",
+			     &audit->folios, &audit->differences, &audit->unstable) == 3 ?
+			0 : -1;
+	}
+	return !ret && lines == audit->differences ? 0 : -1;
+}
+
+struct row {
+	long folios, pmd_mapped, pte_mapped, exclusive, shared, partly_mapped;
+	long accounted, mapped;
+};
+
+static int read_summary(int order, struct row *row)
+{
+	char *line;
+	int o;
+
+	if (read_debugfs("summary") < 0)
+		return -1;
+	for (line = strtok(report, "\n"); line; line = strtok(NULL, "\n"))
+		if (sscanf(line, "%d %ld %ld %ld %ld %ld %ld %ld %ld", &o, &row->folios,
+			   &row->pmd_mapped, &row->pte_mapped, &row->exclusive,
+			   &row->shared, &row->partly_mapped, &row->accounted,
+			   &row->mapped) == 9 && o == order)
+			return 0;
+	return -1;
+}
+
+/* Returns 0, or why it was refused. */
+static int write_corrupt(const char *string)
+{
+	int fd = open(DEBUGFS_DIR "corrupt", O_WRONLY);
+	int ret = 0;
+
+	if (fd < 0)
+		return errno;
+	if (write(fd, string, strlen(string)) != strlen(string))
+		ret = errno;
+	close(fd);
+	return ret;
+}
+
+static int corrupt(void *addr, const char *name)
+{
+	char string[64];
+
+	snprintf(string, sizeof(string), "%d 0x%lx %s", getpid(), (unsigned long)addr, name);
+	return write_corrupt(string);
+}
+
+static int undo(const char *name)
+{
+	char string[64];
+
+	snprintf(string, sizeof(string), "-%s", name);
+	return write_corrupt(string);
+}
+
+FIXTURE(folio_mapcount_audit)
+{
+	struct row before;
+	char *area, *mem;
+	size_t size;
+	pid_t child;
+	int order;
+	int pipefd;
+};
+
+FIXTURE_VARIANT(folio_mapcount_audit)
+{
+	enum type type;
+	int order;
+	bool pte_mapped;
+	/* A child has it mapped as well. */
+	bool forked;
+	/* The second half is not mapped any more. */
+	bool partly;
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_pmd) {
+	.order = PMD_ORDER,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_pmd_forked) {
+	.order = PMD_ORDER,
+	.forked = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_pte) {
+	.order = PMD_ORDER,
+	.pte_mapped = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_pte_forked) {
+	.order = PMD_ORDER,
+	.pte_mapped = true,
+	.forked = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_pte_partly) {
+	.order = PMD_ORDER,
+	.pte_mapped = true,
+	.partly = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_2) {
+	.order = 2,
+	.pte_mapped = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_4) {
+	.order = 4,
+	.pte_mapped = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_4_forked) {
+	.order = 4,
+	.pte_mapped = true,
+	.forked = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_4_partly) {
+	.order = 4,
+	.pte_mapped = true,
+	.partly = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, anon_7) {
+	.order = 7,
+	.pte_mapped = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, shmem_pmd) {
+	.type = SHMEM,
+	.order = PMD_ORDER,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, shmem_pmd_forked) {
+	.type = SHMEM,
+	.order = PMD_ORDER,
+	.forked = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, shmem_pte_forked) {
+	.type = SHMEM,
+	.order = PMD_ORDER,
+	.pte_mapped = true,
+	.forked = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, shmem_4_partly) {
+	.type = SHMEM,
+	.order = 4,
+	.pte_mapped = true,
+	.partly = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, file_pte) {
+	.type = FILE_BACKED,
+	.order = PMD_ORDER,
+	.pte_mapped = true,
+};
+
+FIXTURE_VARIANT_ADD(folio_mapcount_audit, file_4_forked) {
+	.type = FILE_BACKED,
+	.order = 4,
+	.pte_mapped = true,
+	.forked = true,
+};
+
+static int open_backing(enum type type)
+{
+	char path[256];
+	int fd;
+
+	if (type == SHMEM)
+		return memfd_create("folio_mapcount_audit", 0);
+	snprintf(path, sizeof(path), "%s/folio_mapcount_audit.XXXXXX", file_dir);
+	fd = mkstemp(path);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+/* A folio of the wanted size at @mem, and nothing that khugepaged works on. */
+static const char *make_folio(char *mem, size_t size, enum type type, bool pte_mapped)
+{
+	const unsigned int nr = size / pagesize;
+	unsigned long pfn;
+	unsigned int i;
+	int fd;
+
+	if (type == ANON) {
+		if (mmap(mem, size, PROT_READ | PROT_WRITE,
+			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ||
+		    madvise(mem, size, MADV_HUGEPAGE))
+			return "cannot map memory";
+		mem[0] = 1;
+		if (madvise(mem, size, MADV_NOHUGEPAGE))
+			return "cannot settle";
+		/* Changing the protection of a single page splits the PMD. */
+		if (pte_mapped && (mprotect(mem, pagesize, PROT_READ) ||
+				   mprotect(mem, pagesize, PROT_READ | PROT_WRITE)))
+			return "cannot split the PMD";
+		for (i = 0; i < nr; i++)
+			mem[i * pagesize] = i;
+	} else {
+		char *content = calloc(1, size);
+
+		fd = open_backing(type);
+		/* A single write, so that the page cache knows how much is to come. */
+		if (fd < 0 || !content || pwrite(fd, content, size, 0) != size)
+			return "cannot write to a file";
+		free(content);
+		if (mmap(mem, size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED,
+			 fd, 0) == MAP_FAILED)
+			return "cannot map the file";
+		close(fd);
+		/* No PMD maps across two VMAs. */
+		if (pte_mapped && madvise(mem, pagesize, MADV_DONTDUMP))
+			return "cannot split the VMA";
+		force_read_pages(mem, nr, pagesize);
+	}
+
+	fd = open("/proc/self/pagemap", O_RDONLY);
+	if (fd < 0)
+		return "no pagemap";
+	pfn = pagemap_get_pfn(fd, mem);
+	for (i = 0; i < nr; i++)
+		if (pfn % nr || pagemap_get_pfn(fd, mem + i * pagesize) != pfn + i)
+			break;
+	close(fd);
+	return i == nr ? NULL : "not a large folio: memory is fragmented?";
+}
+
+/* Maps what its parent maps, as long as the pipe is open. */
+static pid_t fork_child(char *mem, size_t size, int *pipefd)
+{
+	int to_child[2], to_parent[2];
+	pid_t pid;
+	char c;
+
+	if (pipe(to_child) || pipe(to_parent))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		close(to_child[1]);
+		/* The page tables of files are not copied, but filled again. */
+		force_read_pages(mem, size / pagesize, pagesize);
+		if (write(to_parent[1], "", 1) != 1 || read(to_child[0], &c, 1))
+			_exit(1);
+		_exit(0);
+	}
+	close(to_child[0]);
+	close(to_parent[1]);
+	if (read(to_parent[0], &c, 1) != 1)
+		pid = -1;
+	close(to_parent[0]);
+	*pipefd = to_child[1];
+	return pid;
+}
+
+FIXTURE_SETUP(folio_mapcount_audit)
+{
+	const char *reason;
+
+	self->order = variant->order == PMD_ORDER ? sz2ord(pmdsize, pagesize) : variant->order;
+	self->size = pagesize << self->order;
+	if (variant->type == FILE_BACKED && !file_dir)
+		SKIP(return, "no directory on a file system with large folios");
+	if (variant->type == ANON && !(thp_supported_orders() & 1UL << self->order))
+		SKIP(return, "no anon folios of order %d", self->order);
+
+	settings.hugepages[self->order].enabled = THP_MADVISE;
+	thp_write_settings(&settings);
+	self->area = mmap(NULL, 2 * self->size, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(self->area, MAP_FAILED);
+	self->mem = (char *)(((uintptr_t)self->area + self->size - 1) & -self->size);
+	ASSERT_EQ(read_summary(self->order, &self->before), 0);
+
+	reason = make_folio(self->mem, self->size, variant->type, variant->pte_mapped);
+	if (reason)
+		SKIP(return, "%s", reason);
+	if (variant->partly)
+		ASSERT_EQ(munmap(self->mem + self->size / 2, self->size / 2), 0);
+	if (variant->forked) {
+		self->child = fork_child(self->mem, self->size, &self->pipefd);
+		ASSERT_GT(self->child, 0);
+	}
+}
+
+FIXTURE_TEARDOWN(folio_mapcount_audit)
+{
+	int status;
+
+	if (self->child > 0) {
+		close(self->pipefd);
+		EXPECT_EQ(waitpid(self->child, &status, 0), self->child);
+		EXPECT_EQ(status, 0);
+	}
+	settings.hugepages[self->order].enabled = THP_NEVER;
+	thp_write_settings(&settings);
+}
+
+TEST_F(folio_mapcount_audit, nothing_at_rest)
+{
+	struct audit audit;
+
+	ASSERT_EQ(read_audit(&audit, NULL), 0);
+	ASSERT_GE(audit.folios, 1);
+	ASSERT_EQ(audit.differences, 0);
+}
+
+TEST_F(folio_mapcount_audit, summary)
+{
+	const long nr = self->size / pagesize, mapped = variant->partly ? nr / 2 : nr;
+	const struct row *before = &self->before;
+	struct row now;
+
+	ASSERT_EQ(read_summary(self->order, &now), 0);
+	EXPECT_EQ(now.folios - before->folios, 1);
+	EXPECT_EQ(now.pmd_mapped - before->pmd_mapped, !variant->pte_mapped);
+	EXPECT_EQ(now.pte_mapped - before->pte_mapped, variant->pte_mapped);
+	EXPECT_EQ(now.exclusive - before->exclusive, !variant->forked);
+	EXPECT_EQ(now.shared - before->shared, variant->forked);
+	EXPECT_EQ(now.partly_mapped - before->partly_mapped, variant->partly);
+	EXPECT_EQ(now.accounted - before->accounted, mapped);
+	EXPECT_EQ(now.mapped - before->mapped, mapped);
+}
+
+/* @expected: how the line must begin, NULL if it cannot be corrupted like that. */
+static void check_corruption(struct __test_metadata *_metadata, char *mem,
+			     const char *name, const char *expected)
+{
+	struct audit audit;
+
+	if (!expected) {
+		ASSERT_EQ(corrupt(mem, name), EINVAL);
+		return;
+	}
+	ASSERT_EQ(corrupt(mem, name), 0);
+	EXPECT_EQ(read_audit(&audit, expected), 0);
+	/* Nothing else may go wrong until it is right again. */
+	ASSERT_EQ(undo(name), 0);
+	EXPECT_EQ(audit.expected, 1);
+	EXPECT_EQ(audit.differences, 1);
+	EXPECT_EQ(read_audit(&audit, NULL), 0);
+	EXPECT_EQ(audit.differences, 0);
+}
+
+TEST_F(folio_mapcount_audit, mapcount)
+{
+	check_corruption(_metadata, self->mem, "mapcount", "mapcount: ");
+}
+
+TEST_F(folio_mapcount_audit, entire)
+{
+	check_corruption(_metadata, self->mem, "entire", "entire mapcount: ");
+}
+
+TEST_F(folio_mapcount_audit, ids)
+{
+	check_corruption(_metadata, self->mem, "ids", "sum of IDs: ");
+}
+
+TEST_F(folio_mapcount_audit, squares)
+{
+	check_corruption(_metadata, self->mem, "squares", "sum of squares: ");
+}
+
+TEST_F(folio_mapcount_audit, shared)
+{
+	check_corruption(_metadata, self->mem, "shared", "shared: ");
+}
+
+TEST_F(folio_mapcount_audit, accounted_too_few)
+{
+	check_corruption(_metadata, self->mem, "too-few", "accounted pages: ");
+}
+
+TEST_F(folio_mapcount_audit, accounted_too_many)
+{
+	check_corruption(_metadata, self->mem, "too-many", "accounted pages: ");
+}
+
+TEST_F(folio_mapcount_audit, references)
+{
+	const bool once = !variant->pte_mapped && !variant->forked;
+
+	check_corruption(_metadata, self->mem, "references", once ? NULL : "references: ");
+}
+
+TEST_F(folio_mapcount_audit, mark)
+{
+	const char *expected = variant->forked ? "exclusive but mapped again: " :
+						 "writable but not exclusive: ";
+
+	check_corruption(_metadata, self->mem, "mark", variant->type == ANON ? expected : NULL);
+}
+
+TEST_F(folio_mapcount_audit, stray_mark)
+{
+	/* The bitmap is made of pairs of words. */
+	const bool room = self->size / pagesize % (2 * 8 * sizeof(long)) != 0;
+
+	check_corruption(_metadata, self->mem, "stray",
+			 variant->type == ANON && room ? "marks of no page: " : NULL);
+}
+
+FIXTURE(folio_mapcount_audit_once)
+{
+	char *mem;
+	size_t size;
+};
+
+FIXTURE_SETUP(folio_mapcount_audit_once)
+{
+	const char *reason;
+	char *area;
+
+	self->size = pmdsize;
+	settings.hugepages[sz2ord(pmdsize, pagesize)].enabled = THP_MADVISE;
+	thp_write_settings(&settings);
+	area = mmap(NULL, 2 * pmdsize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(area, MAP_FAILED);
+	self->mem = (char *)(((uintptr_t)area + pmdsize - 1) & -pmdsize);
+	reason = make_folio(self->mem, pmdsize, ANON, true);
+	if (reason)
+		SKIP(return, "%s", reason);
+}
+
+FIXTURE_TEARDOWN(folio_mapcount_audit_once)
+{
+	settings.hugepages[sz2ord(pmdsize, pagesize)].enabled = THP_NEVER;
+	thp_write_settings(&settings);
+}
+
+/* The audit gives up waiting for it. */
+TEST_F(folio_mapcount_audit_once, locked)
+{
+	if (sysconf(_SC_NPROCESSORS_CONF) == 1)
+		SKIP(return, "needs a kernel with CONFIG_SMP");
+	check_corruption(_metadata, self->mem, "locked", "locked mapcounts: ");
+}
+
+TEST_F(folio_mapcount_audit_once, bad_requests)
+{
+	char *small = mmap(NULL, pagesize, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(small, MAP_FAILED);
+	EXPECT_EQ(corrupt(self->mem, "nonsense"), EINVAL);
+	EXPECT_EQ(undo("mapcount"), ENOENT);
+	EXPECT_EQ(undo("nonsense"), EINVAL);
+	EXPECT_EQ(write_corrupt("mapcount"), EINVAL);
+	EXPECT_EQ(write_corrupt("0 0 mapcount"), ESRCH);
+	EXPECT_EQ(corrupt(small, "mapcount"), EFAULT);
+	small[0] = 1;
+	EXPECT_EQ(corrupt(small, "mapcount"), EINVAL);
+	EXPECT_EQ(corrupt(NULL, "mapcount"), EFAULT);
+	ASSERT_EQ(corrupt(self->mem, "mapcount"), 0);
+	EXPECT_EQ(corrupt(self->mem, "mapcount"), EBUSY);
+	ASSERT_EQ(undo("mapcount"), 0);
+}
+
+/* The mark of each page, not just of the first. */
+TEST_F(folio_mapcount_audit_once, each_mark)
+{
+	const unsigned int nr = pmdsize / pagesize;
+	const unsigned int pages[] = { 1, 63, 64, 127, 128, nr / 2, nr - 1 };
+	struct audit audit;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		ASSERT_EQ(corrupt(self->mem + pages[i] * pagesize, "mark"), 0);
+		EXPECT_EQ(read_audit(&audit, "writable but not exclusive: "), 0);
+		ASSERT_EQ(undo("mark"), 0);
+		EXPECT_EQ(audit.expected, 1);
+		EXPECT_EQ(audit.differences, 1);
+	}
+}
+
+/* A mark of what is not mapped means nothing. */
+TEST_F(folio_mapcount_audit_once, stale_mark)
+{
+	struct audit audit;
+
+	ASSERT_EQ(madvise(self->mem + pagesize, pagesize, MADV_DONTNEED), 0);
+	ASSERT_EQ(read_audit(&audit, NULL), 0);
+	ASSERT_EQ(audit.differences, 0);
+}
+
+/* Several corruptions at once are several differences. */
+TEST_F(folio_mapcount_audit_once, several)
+{
+	static const char * const names[] = { "mapcount", "ids", "squares", "too-few" };
+	struct audit audit;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		EXPECT_EQ(corrupt(self->mem, names[i]), 0);
+	EXPECT_EQ(read_audit(&audit, ""), 0);
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		EXPECT_EQ(undo(names[i]), 0);
+	EXPECT_EQ(audit.differences, ARRAY_SIZE(names));
+	EXPECT_EQ(read_audit(&audit, NULL), 0);
+	EXPECT_EQ(audit.differences, 0);
+}
+
+enum op {
+	OP_POPULATE,
+	OP_WRITE,
+	OP_READ,
+	OP_DONTNEED,
+	OP_UNMAP,
+	OP_FORK,
+	OP_MREMAP,
+	OP_PROTECT,
+	OP_PAGEOUT,
+	OP_COLLAPSE,
+	NR_OPS,
+};
+
+static const char * const op_names[NR_OPS] = {
+	[OP_POPULATE] = "populate",
+	[OP_WRITE] = "write",
+	[OP_READ] = "read",
+	[OP_DONTNEED] = "dontneed",
+	[OP_UNMAP] = "unmap",
+	[OP_FORK] = "fork",
+	[OP_MREMAP] = "mremap",
+	[OP_PROTECT] = "protect",
+	[OP_PAGEOUT] = "pageout",
+	[OP_COLLAPSE] = "collapse",
+};
+
+struct shared {
+	unsigned long ops[NR_WORKERS][NR_OPS];
+	bool stop;
+};
+
+/* Two of them, so that something can move from one to the other. */
+struct worker {
+	char *areas[2];
+	unsigned int seed;
+	int fd;		/* -1: anon */
+};
+
+static unsigned int pick(struct worker *w, unsigned int max)
+{
+	return rand_r(&w->seed) % max;
+}
+
+static int map_area(const struct worker *w, int which)
+{
+	char *mem = mmap(w->areas[which], pmdsize, PROT_READ | PROT_WRITE,
+			 MAP_FIXED | (w->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED),
+			 w->fd, 0);
+
+	return mem == MAP_FAILED ? -1 : madvise(mem, pmdsize, MADV_HUGEPAGE);
+}
+
+static void touch(char *mem, size_t size, bool write)
+{
+	char *addr;
+
+	for (addr = mem; addr < mem + size; addr += pagesize)
+		if (write)
+			*addr = FORCE_READ(*addr) + 1;
+		else
+			FORCE_READ(*addr);
+}
+
+static int do_op(struct worker *w, enum op op)
+{
+	const unsigned int nr = pmdsize / pagesize;
+	const unsigned int first = pick(w, 16) * (nr / 16);
+	const unsigned int which = pick(w, 2);
+	/* All of it often enough for PMDs to stay. */
+	const bool all = pick(w, 2);
+	char *mem = w->areas[which] + (all ? 0 : first * pagesize);
+	const size_t size = (all ? nr : 1 + pick(w, nr - first)) * pagesize;
+	pid_t pid;
+
+	switch (op) {
+	case OP_POPULATE:
+		return map_area(w, which) ||
+		       madvise(w->areas[which], pmdsize, MADV_POPULATE_WRITE);
+	case OP_WRITE:
+	case OP_READ:
+		touch(mem, size, op == OP_WRITE);
+		return 0;
+	case OP_DONTNEED:
+		return madvise(mem, size, MADV_DONTNEED);
+	case OP_UNMAP:
+		return munmap(mem, size) || map_area(w, which);
+	case OP_FORK:
+		pid = fork();
+		if (!pid) {
+			touch(mem, size, pick(w, 2));
+			_exit(munmap(mem, size));
+		}
+		return pid < 0 || waitpid(pid, NULL, 0) != pid;
+	case OP_MREMAP:
+		if (mremap(w->areas[which], pmdsize, pmdsize,
+			   MREMAP_MAYMOVE | MREMAP_FIXED, w->areas[!which]) == MAP_FAILED)
+			return -1;
+		return map_area(w, which);
+	case OP_PROTECT:
+		return mprotect(mem, size, PROT_READ) ||
+		       mprotect(mem, size, PROT_READ | PROT_WRITE);
+	case OP_PAGEOUT:
+		return madvise(mem, size, MADV_PAGEOUT);
+	default:
+		return madvise(w->areas[which], pmdsize, MADV_COLLAPSE);
+	}
+}
+
+/* Until the parent says that it is enough, or is not there any more. */
+static void work(struct shared *shared, int me, pid_t parent)
+{
+	struct worker w = { .seed = SEED + me, .fd = -1 };
+	char *area;
+	int i;
+
+	if (me % 2) {
+		w.fd = memfd_create("work", 0);
+		if (w.fd < 0 || ftruncate(w.fd, pmdsize))
+			_exit(1);
+	}
+	area = mmap(NULL, 3 * pmdsize, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (area == MAP_FAILED)
+		_exit(1);
+	area = (char *)(((uintptr_t)area + pmdsize - 1) & -pmdsize);
+	for (i = 0; i < 2; i++) {
+		w.areas[i] = area + i * pmdsize;
+		if (map_area(&w, i))
+			_exit(1);
+	}
+	while (!__atomic_load_n(&shared->stop, __ATOMIC_RELAXED) && getppid() == parent) {
+		const enum op op = pick(&w, NR_OPS);
+
+		/* There may be nothing to swap out or to collapse. */
+		if (!do_op(&w, op))
+			__atomic_fetch_add(&shared->ops[me][op], 1, __ATOMIC_RELAXED);
+		else if (op != OP_PAGEOUT && op != OP_COLLAPSE && op != OP_POPULATE)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static bool all_ops_done(const struct shared *shared)
+{
+	int worker, op;
+
+	for (op = 0; op < NR_OPS; op++) {
+		unsigned long count = 0;
+
+		for (worker = 0; worker < NR_WORKERS; worker++)
+			count += __atomic_load_n(&shared->ops[worker][op], __ATOMIC_RELAXED);
+		if (!count)
+			return false;
+	}
+	return true;
+}
+
+TEST_F_TIMEOUT(folio_mapcount_audit_once, under_load, 600)
+{
+	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	const pid_t parent = getpid();
+	unsigned long folios = 0, differences = 0, unstable = 0;
+	int i, op, audits, status;
+	pid_t pids[NR_WORKERS];
+	struct audit audit;
+
+	ASSERT_NE(shared, MAP_FAILED);
+	ksft_print_msg("seed: %d\n", SEED);
+	for (i = 0; i < NR_WORKERS; i++) {
+		pids[i] = fork();
+		ASSERT_GE(pids[i], 0);
+		if (!pids[i])
+			work(shared, i, parent);
+	}
+
+	for (audits = 0; audits < NR_AUDITS || !all_ops_done(shared); audits++) {
+		EXPECT_EQ(read_audit(&audit, NULL), 0);
+		folios += audit.folios;
+		differences += audit.differences;
+		unstable += audit.unstable;
+		/* One that has failed is not going to do what is missing. */
+		if (waitpid(-1, &status, WNOHANG))
+			break;
+	}
+	EXPECT_EQ(differences, 0);
+	EXPECT_GT(folios, 0);
+	EXPECT_TRUE(all_ops_done(shared));
+
+	__atomic_store_n(&shared->stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < NR_WORKERS; i++) {
+		EXPECT_EQ(waitpid(pids[i], &status, 0), pids[i]);
+		EXPECT_EQ(status, 0);
+	}
+	ksft_print_msg("%d audits, %lu folios, %lu unstable\n", audits, folios, unstable);
+	for (op = 0; op < NR_OPS; op++) {
+		unsigned long count = 0;
+
+		for (i = 0; i < NR_WORKERS; i++)
+			count += shared->ops[i][op];
+		ksft_print_msg("%s: %lu\n", op_names[op], count);
+	}
+	ASSERT_EQ(read_audit(&audit, NULL), 0);
+	ASSERT_EQ(audit.differences, 0);
+}
+
+int main(int argc, char **argv)
+{
+	struct stat st;
+	int i;
+
+	if (!thp_available())
+		ksft_exit_skip("Transparent hugepages are not available\n");
+	if (access(DEBUGFS_DIR "audit", R_OK) || access(DEBUGFS_DIR "corrupt", W_OK))
+		ksft_exit_skip("Need root, debugfs and CONFIG_DEBUG_FOLIO_MAPCOUNT\n");
+
+	/* The directory for files comes first, as it does for folio_mapcount. */
+	if (argc > 1 && argv[1][0] != '-') {
+		file_dir = argv[1];
+		argv[1] = argv[0];
+		argv++;
+		argc--;
+	} else {
+		file_dir = getenv("SPLIT_HUGE_PAGE_TEST_XFS_PATH");
+	}
+	if (file_dir && (stat(file_dir, &st) || !S_ISDIR(st.st_mode)))
+		file_dir = NULL;
+
+	pagesize = getpagesize();
+	pmdsize = read_pmd_pagesize();
+	thp_save_settings();
+	thp_read_settings(&settings);
+	settings.thp_enabled = THP_MADVISE;
+	settings.thp_defrag = THP_DEFRAG_ALWAYS;
+	settings.shmem_enabled = SHMEM_WITHIN_SIZE;
+	/* It would collapse what we split. */
+	settings.khugepaged.scan_sleep_millisecs = 24 * 60 * 60 * 1000;
+	for (i = 0; i < NR_ORDERS; i++)
+		settings.hugepages[i].enabled = THP_NEVER;
+	thp_write_settings(&settings);
+
+	return test_harness_run(argc, argv);
+}
