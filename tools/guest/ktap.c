@@ -55,6 +55,14 @@ static char *close_blocks(struct parser *p, int d, char **skip)
 	return why;
 }
 
+/* A result's name begins with the program's. */
+static bool of_program(const char *s, const char *program)
+{
+	const size_t n = strlen(program);
+
+	return !strncmp(s, program, n) && (!s[n] || s[n] == ' ');
+}
+
 static void result_line(struct parser *p, int depth, bool ok, char *s)
 {
 	struct test *t = p->t;
@@ -102,7 +110,7 @@ static void result_line(struct parser *p, int depth, bool ok, char *s)
 	}
 	/* A program that was not asked for; only a stub prints nothing else. */
 	if (depth == 0 && p->stub && row.verdict == SKIP && first == t->nr_rows &&
-	    strncmp(s, t->name, strlen(t->name)))
+	    !of_program(s, t->name))
 		goto out;
 	/* The children stand for their parent, unless it knows of more. */
 	if (first < t->nr_rows && (row.verdict != FAIL || (child_failed && !broken)))
