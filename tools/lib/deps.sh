@@ -17,6 +17,8 @@ packages=(
 	libcap-dev libnuma-dev liburing-dev
 	# guest
 	bash-static busybox-static qemu-system-x86 seabios xfsprogs
+	# models
+	spin
 	# series
 	ca-certificates codespell debian-archive-keyring gcc-aarch64-linux-gnu git
 	gpgv python3-git python3-ply shellcheck sparse util-linux
