@@ -10,7 +10,7 @@ set -uo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 . "$here/../lib/lib.sh"
 
-# The paths of all models are a tenth as long, and the largest case takes 1 GB.
+# No path is longer than a few hundred steps, and the largest case takes 0.7 GB.
 depth=10000
 megabytes=4000
 seconds=900
