@@ -354,15 +354,32 @@ cmd_checkpatch()
 		case ${p##*/} in 0000-*) continue ;; esac
 		bad=0
 		# The sender signs off; the history that Fixes: names is not here.
+		# Whether new files have a maintainer is looked at below.
 		(cd "$LINUX" && perl scripts/checkpatch.pl --strict --no-summary \
-			--terse --show-types --ignore MISSING_SIGN_OFF,UNKNOWN_COMMIT_ID \
+			--terse --show-types \
+			--ignore MISSING_SIGN_OFF,UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES \
 			"$p") >"$tmp/log" 2>&1 || bad=1
 		tap_result $bad "checkpatch ${p##*/}" "$tmp/log"
 		bad=0
 		awk '/^---$/ { diff = 1 } !diff || /^\+/' "$p" | codespell - >"$tmp/log" 2>&1 || bad=1
 		tap_result $bad "codespell ${p##*/}" "$tmp/log"
 	done
+	bad=0
+	unmaintained >"$tmp/log"
+	[ ! -s "$tmp/log" ] || bad=1
+	tap_result $bad "MAINTAINERS has the new files" "$tmp/log"
 	tap_end || exit "$EXIT_BUILD"
+}
+
+# unmaintained: the new files that no section of MAINTAINERS names.
+unmaintained()
+{
+	local f
+
+	g diff --name-only --diff-filter=A base series | while read -r f; do
+		(cd "$LINUX" && perl scripts/get_maintainer.pl --no-git --no-git-fallback \
+			--subsystem -f "$f") | grep -vqe @ -e '^THE REST$' || echo "$f"
+	done
 }
 
 # recipients FLAG...: of the patches in $tmp/all, one a line.
