@@ -10,75 +10,26 @@
 set -euo pipefail
 shopt -s inherit_errexit
 . "${BASH_SOURCE[0]%/*}/common.sh"
-
-keyring=${KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
+. "${BASH_SOURCE[0]%/*}/../lib/apt.sh"
 
 checksum_ok()
 {
 	[ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$sha256" ]
 }
 
-# The URIs of the machine's Debian entries, whatever file format they are in;
-# this works without package lists too, that is before any apt-get update.
-mirrors()
-{
-	# shellcheck disable=SC2016
-	apt-get indextargets --no-release-info --format \
-		'$(CREATED_BY) $(COMPONENT) $(RELEASE) $(REPO_URI)' |
-	awk '$1 == "Packages" && $2 == "main" && $3 !~ /security/ &&
-	     !seen[$4]++ { print $4 }'
-}
-
-# Run apt-get or apt-cache (given first) with the private state.
-apt_private()
-{
-	local tool=$1
-
-	shift
-	"$tool" -q -o Dir::Etc::SourceList="$apt/sources.list" \
-		-o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::Preferences=/dev/null \
-		-o Dir::Etc::PreferencesParts=/dev/null -o Dir::State="$apt" \
-		-o Dir::State::Lists="$apt/lists" -o Dir::State::status="$apt/status" \
-		-o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root \
-		-o Acquire::Retries=3 -o Acquire::Languages=none "$@"
-}
-
-three_times()
-{
-	local i
-
-	for i in 1 2 3; do
-		"$@" && return
-		say "attempt $i of 3 failed: $*"
-		sleep "${RETRY_DELAY:-5}"
-	done
-	return 1
-}
-
 download()
 {
-	local uri found='' newest
+	local newest
 
 	apt=$tmp/apt
-	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-	: >"$apt/status"
-	for uri in $(mirrors); do
-		say "$suite of $uri"
-		echo "deb [signed-by=$keyring] $uri $suite main" >"$apt/sources.list"
-		if three_times apt_private apt-get update --error-on=any >"$tmp/log" 2>&1; then
-			found=1
-			break
-		fi
-		sed 's/^/  /' "$tmp/log" >&2
-	done
-	[ -n "$found" ] || die "$EXIT_FETCH" "no Debian mirror of this machine's apt" \
+	apt_update "$suite" || die "$EXIT_FETCH" "no Debian mirror of this machine's apt" \
 		"configuration serves $suite; give KERNEL_TARBALL= or KERNEL_SRC="
 
 	if ! apt_private apt-cache madison "$package" | awk '{ print $3 }' |
 	   grep -qxF "$version"; then
 		newest=$(apt_private apt-cache madison "$package" | awk '{ print $3 }' |
 			 sort -V | tail -n 1)
-		say "$package $version is no longer in $suite of $uri"
+		say "$package $version is no longer in $suite of $apt_uri"
 		[ -z "$newest" ] || say "newest there: $package $newest; to try it, put" \
 			"its version, checksum and tree id into patches/base"
 		die "$EXIT_FETCH" "with the pinned source at hand: KERNEL_TARBALL=FILE or KERNEL_SRC=DIR"
@@ -111,8 +62,7 @@ series_lock
 if [ -n "${KERNEL_TARBALL-}" ]; then
 	cp "$KERNEL_TARBALL" "$tmp/tarball" || die "$EXIT_ENV" "cannot copy $KERNEL_TARBALL"
 else
-	need apt-get:apt apt-cache:apt dpkg-deb:dpkg gpgv:gpgv
-	[ -r "$keyring" ] || die "$EXIT_MISSING" "missing: $keyring; apt-get install debian-archive-keyring"
+	need_apt
 	download "$tmp/tarball"
 fi
 checksum_ok "$tmp/tarball" || die "$EXIT_FETCH" "$package $version: SHA-256 is not the pinned $sha256"

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Packages from the Debian mirror that this machine's apt already uses, with an
+# apt state of its own in the folder $apt: the system's sources stay untouched,
+# and signatures are checked with Debian's archive keyring. $apt_arch is the
+# architecture, if not this machine's.
+
+keyring=${KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
+apt_arch=
+: "${apt:=}"
+
+# need_apt: what all of this takes.
+need_apt()
+{
+	need apt-get:apt apt-cache:apt dpkg-deb:dpkg gpgv:gpgv
+	[ -r "$keyring" ] || die "$EXIT_MISSING" "missing: $keyring; apt-get install debian-archive-keyring"
+}
+
+# Lines "SUITE URI" of the machine's Debian entries, whatever file format they
+# are in; this works without package lists too, that is before any apt-get update.
+apt_mirrors()
+{
+	# shellcheck disable=SC2016
+	apt-get indextargets --no-release-info --format \
+		'$(CREATED_BY) $(COMPONENT) $(RELEASE) $(REPO_URI)' |
+	awk '$1 == "Packages" && $2 == "main" && $3 !~ /security/ &&
+	     !seen[$4]++ { print $3, $4 }'
+}
+
+# Run apt-get or apt-cache (given first) with the private state.
+apt_private()
+{
+	local tool=$1
+
+	shift
+	"$tool" -q ${apt_arch:+-o APT::Architecture="$apt_arch" -o APT::Architectures="$apt_arch"} \
+		-o Dir::Etc::SourceList="$apt/sources.list" \
+		-o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::Preferences=/dev/null \
+		-o Dir::Etc::PreferencesParts=/dev/null -o Dir::State="$apt" \
+		-o Dir::State::Lists="$apt/lists" -o Dir::State::status="$apt/status" \
+		-o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root \
+		-o Acquire::Retries=3 -o Acquire::Languages=none "$@"
+}
+
+three_times()
+{
+	local i
+
+	for i in 1 2 3; do
+		"$@" && return
+		say "attempt $i of 3 failed: $*"
+		sleep "${RETRY_DELAY:-5}"
+	done
+	return 1
+}
+
+# apt_update [SUITE]: the package lists of SUITE, or of each mirror's own, from
+# the first mirror that serves them; that one is $apt_uri.
+apt_update()
+{
+	local suite
+
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	: >"$apt/status"
+	while read -r suite apt_uri; do
+		suite=${1:-$suite}
+		say "$suite of $apt_uri"
+		echo "deb [signed-by=$keyring] $apt_uri $suite main" >"$apt/sources.list"
+		three_times apt_private apt-get update --error-on=any >"$apt/log" 2>&1 && return
+		sed 's/^/  /' "$apt/log" >&2
+	done < <(apt_mirrors)
+	return 1
+}
