@@ -29,12 +29,30 @@ logged()
 	die "$EXIT_BUILD" "failed: $* (log: $log)"
 }
 
-# with_compiler COMMAND...: run make with ccache where it is installed.
+# use_arch ARCH: what the kernel is built for, and by and for what the rest.
+use_arch()
+{
+	CROSS_COMPILE='' CC_FLAGS='' SRCARCH=x86 KERNEL_IMAGE=arch/x86/boot/bzImage
+	case $1 in
+	x86_64)	DEB_ARCH=amd64 QEMU=qemu-system-x86_64:qemu-system-x86 ;;
+	i386)	# Debian's library for gcc -m32 is in libc6-dev-i386.
+		DEB_ARCH=i386 CC_FLAGS=-m32 QEMU=qemu-system-i386:qemu-system-x86 ;;
+	arm64)	DEB_ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- SRCARCH=arm64
+		KERNEL_IMAGE=arch/arm64/boot/Image QEMU=qemu-system-aarch64:qemu-system-arm
+		need "${CROSS_COMPILE}gcc:gcc-aarch64-linux-gnu" ;;
+	*)	die "$EXIT_USAGE" "$1: not one of x86_64, i386, arm64" ;;
+	esac
+	# shellcheck disable=SC2034 # of those who source this
+	readonly ARCH=$1 CROSS_COMPILE CC_FLAGS SRCARCH KERNEL_IMAGE DEB_ARCH QEMU
+}
+
+# with_compiler COMMAND...: run make for the architecture, with ccache where it
+# is installed.
 with_compiler()
 {
-	if command -v ccache >/dev/null; then
-		"$@" CC="ccache gcc" HOSTCC="ccache gcc"
-	else
-		"$@"
-	fi
+	local ccache=
+
+	! command -v ccache >/dev/null || ccache='ccache '
+	"$@" ARCH="$ARCH" CROSS_COMPILE="$CROSS_COMPILE" HOSTCC="${ccache}gcc" \
+		CC="$ccache${CROSS_COMPILE}gcc"
 }

@@ -5,10 +5,12 @@
 #
 #	kernel.sh TREE SCENARIO OUT
 #
-# The configuration is tinyconfig and the scenario's fragments; each of their
-# lines must stick. A line "?CONFIG_X=y" counts only if the tree knows X. A
-# second run with nothing changed leaves make nothing to do.
-set -eu
+# The architecture is the scenario's "arch", or x86_64. The configuration is
+# tinyconfig and the scenario's fragments; each of their lines must stick, but
+# for those that a later fragment has another line for. A line "?CONFIG_X=y"
+# counts only if the tree knows X. A second run with nothing changed leaves make
+# nothing to do.
+set -euo pipefail
 
 guest=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=common.sh
@@ -20,6 +22,8 @@ tree=$(cd "$1" && pwd)
 scenario=$2
 [ -f "$scenario" ] || scenario=$guest/scenarios/$2.scenario
 [ -f "$scenario" ] || die "$EXIT_USAGE" "no scenario $2"
+arch=$(sed -n 's/^arch[[:space:]]*=[[:space:]]*//p' "$scenario")
+use_arch "${arch:-x86_64}"
 need gcc:gcc make:make bison:bison flex:flex bc:bc
 need_space "$3" 1024
 out=$(cd "$3" && pwd)
@@ -29,12 +33,11 @@ log=$out/build.log
 known_symbol()
 {
 	grep -rqsE --include='Kconfig*' "^(menu)?config[[:space:]]+${1#CONFIG_}$" \
-		"$tree/init" "$tree/mm" "$tree/lib" "$tree/kernel" "$tree/arch/x86" \
+		"$tree/init" "$tree/mm" "$tree/lib" "$tree/kernel" "$tree/arch/$SRCARCH" \
 		"$tree/drivers" "$tree/fs" "$tree/net" "$tree/security" "$tree/block"
 }
 
 merged=$out/fragments.tmp
-: >"$merged"
 read -ra fragments <<<"$(sed -n 's/^config[[:space:]]*=//p' "$scenario")"
 for fragment in "${fragments[@]}"; do
 	file=$guest/config/$fragment.config
@@ -47,14 +50,16 @@ for fragment in "${fragments[@]}"; do
 		*)	continue ;;
 		esac
 		echo "$line"
-	done <"$file" >>"$merged"
-done
+	done <"$file"
+done | awk '
+	{ symbol = /^#/ ? $2 : substr($0, 1, index($0, "=") - 1); line[NR] = $0; of[NR] = symbol; last[symbol] = NR }
+	END { for (i = 1; i <= NR; i++) if (last[of[i]] == i) print line[i] }' >"$merged"
 [ -s "$merged" ] || die "$EXIT_USAGE" "$scenario: no configuration"
 
 : >"$log" || die "$EXIT_ENV" "$log: not writable"
 kmake()
 {
-	with_compiler make -C "$tree" O="$out" ARCH=x86_64 \
+	with_compiler make -C "$tree" O="$out" \
 		KBUILD_BUILD_TIMESTAMP='1970-01-01' KBUILD_BUILD_USER=guest \
 		KBUILD_BUILD_HOST=guest KBUILD_BUILD_VERSION=1 "$@"
 }
@@ -93,8 +98,8 @@ else
 fi
 say "building in $out"
 start=$SECONDS
-logged "$log" kmake -j"$(nproc)" bzImage
+logged "$log" kmake -j"$(nproc)" "${KERNEL_IMAGE##*/}"
 # make may have brought in symbols of a changed tree: look again.
 assert_config
 cp "$out/.config" "$out/config.done"
-say "$out/arch/x86/boot/bzImage, $((SECONDS - start)) s"
+say "$out/$KERNEL_IMAGE, $((SECONDS - start)) s"

@@ -13,10 +13,13 @@ packages=(
 	perl python3 rsync xz-utils zstd
 	# 32-bit programs; gcc-multilib would conflict with cross compilers
 	libc6-dev-i386 lib32gcc-12-dev
+	# the native harness
+	clang libclang-rt-14-dev
 	# selftests
 	libcap-dev libnuma-dev liburing-dev
 	# guest
-	bash-static busybox-static qemu-system-x86 seabios xfsprogs
+	bash-static busybox-static libc6-dev-arm64-cross qemu-system-arm
+	qemu-system-x86 seabios stress-ng xfsprogs
 	# series
 	ca-certificates codespell debian-archive-keyring gcc-aarch64-linux-gnu git
 	gpgv python3-git python3-ply shellcheck sparse util-linux
