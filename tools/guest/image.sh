@@ -251,7 +251,7 @@ gcc -O2 -w -o "$out/gen_init_cpio" "$src/usr/gen_init_cpio.c" 2>>"$log" ||
 	echo "file /bin/bash $bash 0755 0 0"
 	busybox --list | grep -vx -e busybox -e bash -e nice -e sed -e tr | sort -u |
 		sed 's|.*|slink /bin/& busybox 0777 0 0|'
-	for file in "$guest"/rootfs/{setup,run-test}; do
+	for file in "$guest"/rootfs/{setup,run-test,torture}; do
 		echo "file /etc/guest/${file##*/} $file 0755 0 0"
 	done
 	echo "file /bin/sed $guest/rootfs/sed 0755 0 0"
