@@ -24,8 +24,11 @@
  * is no PMD. It waits for who has the lock then, but does not look again. So what
  * is wrong has to be the same for CONFIRM looks in a row, nothing having changed
  * since the begin of the first: who was half-way through during the first one is
- * done by the second. That is also what makes the stores of a folio that is about
- * to become anonymous safe to read, which is done without the large mapcount lock.
+ * done by the second.
+ *
+ * The counters are read under the large mapcount lock. With the option, also
+ * folio_set_large_mapcount() takes it, for folios that nobody else maps yet: the
+ * audit finds them nevertheless.
  */
 
 #include <linux/atomic.h>
@@ -36,7 +39,7 @@
 #include <linux/fs.h>
 #include <linux/hash.h>
 #include <linux/init.h>
-#include <linux/kcsan-checks.h>
+#include <linux/ktime.h>
 #include <linux/leafops.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
@@ -50,6 +53,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_buf.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -60,8 +64,8 @@
 #define CONFIRM		3
 /* Looks at a folio until it is unstable; after the first half, sleep in between. */
 #define TRIES		32
-/* How long the large mapcount lock can be held: nobody sleeps with it. */
-#define LOCK_TRIES	10000
+/* How long to wait for the large mapcount lock: nobody sleeps with it. */
+#define LOCK_MSECS	200
 #define LOCK_USECS	100
 #define REPORT_SIZE	SZ_512K
 /* More than what there is to tell about a single folio, and the last lines. */
@@ -75,6 +79,8 @@
 
 static atomic_t changes[1 << CHANGES_BITS];
 static atomic_t moves_begun, moves_ended;
+
+static DEFINE_MUTEX(audit_lock);
 
 static atomic_t *folio_changes(const struct folio *folio)
 {
@@ -152,7 +158,9 @@ struct stored {
 	struct mm_sums sums;
 	unsigned int entire;
 	unsigned int accounted;
+	/* Up to as many as there have to be, and of these, the ones of no mapping. */
 	unsigned int references;
+	unsigned int cache_references;
 	unsigned int stray_marks;
 	bool locked;
 };
@@ -184,6 +192,8 @@ struct look {
 	unsigned int nr_pages;
 	int changes;
 	int moves;
+	/* Everything was found that the rmap can find, but that is not all. */
+	bool missed;
 	bool walked;
 	struct stored stored;
 	struct found found;
@@ -207,7 +217,8 @@ struct per_order {
 struct audit {
 	struct look look, last;
 	unsigned long folios, differences, unstable, not_walked;
-	struct per_order orders[NR_PAGE_ORDERS];
+	/* Of files, and anon. */
+	struct per_order orders[2][NR_PAGE_ORDERS];
 	struct seq_buf report;
 	char text[REPORT_SIZE];
 };
@@ -249,28 +260,49 @@ static unsigned int count_stray_marks(const struct folio *folio)
 	return count;
 }
 
+/*
+ * Does ->mapping say who maps the folio? Drivers may have something else there, if
+ * they have allocated the folio, and never put it on an LRU.
+ */
+static bool has_mapping(const struct folio *folio)
+{
+	return folio_test_lru(folio) || folio_test_large_rmappable(folio);
+}
+
+/*
+ * The folio lock keeps a folio in the caches that it is in. Mappings need not be
+ * stable, but if they change, folio_mapcounts_changed() has been called.
+ */
+static void read_references(struct folio *folio, struct stored *stored)
+{
+	/* Without the audit's. */
+	const int references = folio_ref_count(folio) - 1;
+
+	if (has_mapping(folio))
+		stored->cache_references = folio_expected_ref_count(folio) -
+					   folio_mapcount(folio);
+	/* Others come and go, which must not make one look different from another. */
+	stored->references = min_t(unsigned int, references,
+				   stored->cache_references + stored->sums.mapcount);
+}
+
 static void read_stored(struct folio *folio, struct stored *stored)
 {
-	int tries = LOCK_TRIES;
+	const ktime_t end = ktime_add_ms(ktime_get(), LOCK_MSECS);
 
 	while (!bit_spin_trylock(FOLIO_MM_IDS_LOCK_BITNUM, &folio->_mm_ids)) {
-		if (!tries--) {
+		if (fatal_signal_pending(current) || ktime_after(ktime_get(), end)) {
 			stored->locked = true;
 			return;
 		}
 		usleep_range(LOCK_USECS, 2 * LOCK_USECS);
 	}
-	/* folio_set_large_mapcount() has no lock: what we read does not count then. */
-	kcsan_disable_current();
 	folio_read_mm_sums(folio, &stored->sums);
 	stored->entire = folio_entire_mapcount(folio);
 	stored->accounted = folio->_nr_pages_accounted;
-	kcsan_enable_current();
 	folio_unlock_large_mapcount(folio);
 
-	/* Not changed under the lock. Other references come and go, so up to n. */
-	stored->references = min_t(unsigned int, folio_ref_count(folio) - 1,
-				   stored->sums.mapcount);
+	read_references(folio, stored);
 	if (folio_test_large_rmappable(folio))
 		stored->stray_marks = count_stray_marks(folio);
 }
@@ -406,7 +438,7 @@ static void compare(struct look *look)
 	compare_accounted(look, bitmap_weight(found->mapped, look->nr_pages),
 			  found->mapcount, found->entire);
 	/* Nobody is between a PMD and its PTEs any more, or the counters had changed. */
-	differ(look, KIND_REFERENCES, stored->references,
+	differ(look, KIND_REFERENCES, stored->references, stored->cache_references +
 	       min(found->mapcount, stored->sums.mapcount), U64_MAX);
 
 	/*
@@ -425,6 +457,8 @@ static void compare_stored(struct look *look)
 
 	differ(look, KIND_ENTIRE, stored->entire, 0, stored->sums.mapcount);
 	compare_accounted(look, 1, stored->sums.mapcount, stored->entire);
+	differ(look, KIND_REFERENCES, stored->references,
+	       stored->cache_references + stored->sums.mapcount, U64_MAX);
 }
 
 static bool has_differences(const struct look *look)
@@ -444,16 +478,29 @@ static bool has_differences(const struct look *look)
  */
 static bool can_walk(struct folio *folio)
 {
-	if (folio_test_ksm(folio))
+	if (!has_mapping(folio) || folio_test_ksm(folio))
 		return false;
 	if (folio_test_anon(folio))
 		return true;
 	return folio->mapping && !folio_test_swapcache(folio);
 }
 
+/* SHM_LOCK looks the same as a GEM object. What is missed is printed nevertheless. */
 static bool may_miss_mappings(const struct folio *folio)
 {
-	return !folio_test_anon(folio) && mapping_unevictable(folio->mapping);
+	return !folio_test_anon(folio) && shmem_mapping(folio->mapping) &&
+	       mapping_unevictable(folio->mapping);
+}
+
+/*
+ * What claims not to be mapped is looked for if that is not in vain most of the
+ * time: the pages of a file that nobody maps are found out to be that quickly.
+ */
+static bool should_walk(struct folio *folio, const struct stored *stored)
+{
+	if (!stored->sums.mapcount && folio_test_anon(folio))
+		return false;
+	return can_walk(folio);
 }
 
 /*
@@ -472,29 +519,31 @@ static enum outcome look_at_folio(struct folio *folio, struct look *look)
 	look->nr_pages = folio_nr_pages(folio);
 	folio_look_begin(folio, look);
 	read_stored(folio, &look->stored);
+	if (fatal_signal_pending(current))
+		return OUTCOME_STOPPED;
 	if (look->stored.locked) {
 		differ(look, KIND_LOCK, 1, 0, 0);
 		return folio_look_end(folio, look) ? OUTCOME_DIFFERS : OUTCOME_UNSTABLE;
 	}
 
 	/*
-	 * All words are 0 if nothing is mapped; we do not ask the rmap for that,
-	 * which often would be in vain. What is new might be just about to become
-	 * anonymous; once it is on an LRU, that has happened. What is not on an
-	 * LRU need not have been allocated to be mapped.
+	 * All words are 0 if nothing is mapped. What is new might be just about to
+	 * become anonymous; once it is on an LRU, that has happened. What is not on
+	 * an LRU need not have been allocated to be mapped.
 	 */
 	if (!look->stored.sums.mapcount &&
 	    (!folio_test_lru(folio) || !folio_test_large_rmappable(folio)))
 		return OUTCOME_NOTHING;
 
-	look->walked = look->stored.sums.mapcount && can_walk(folio);
+	look->walked = should_walk(folio, &look->stored);
 	if (look->walked)
 		rmap_walk(folio, &rwc);
 	if (fatal_signal_pending(current))
 		return OUTCOME_STOPPED;
 
-	if (look->found.mapcount < look->stored.sums.mapcount && look->walked &&
-	    may_miss_mappings(folio))
+	look->missed = look->walked && may_miss_mappings(folio) &&
+		       look->found.mapcount < look->stored.sums.mapcount;
+	if (look->missed)
 		look->walked = false;
 	if (look->walked || !look->stored.sums.mapcount)
 		compare(look);
@@ -547,7 +596,8 @@ static enum outcome audit_folio(struct audit *a, struct folio *folio)
 			same = 0;
 		if (++same == CONFIRM)
 			return outcome;
-		a->last = a->look;
+		/* With what is between the members, as that gets compared. */
+		memcpy(&a->last, &a->look, sizeof(a->last));
 		outcome = OUTCOME_UNSTABLE;
 	}
 	return outcome;
@@ -566,20 +616,20 @@ static void report_difference(struct audit *a, enum kind kind)
 	seq_buf_putc(&a->report, '\n');
 }
 
-static void report_folio(struct audit *a, struct folio *folio)
+static void report_folio(struct audit *a, struct folio *folio, const char *what)
 {
 	const struct stored *stored = &a->look.stored;
 	const struct found *found = &a->look.found;
 	unsigned long flags = folio->flags.f;
 
-	seq_buf_printf(&a->report, "folio: pfn %#lx order %u refs %d %s index %#lx flags %pGp",
-		       folio_pfn(folio), folio_order(folio), folio_ref_count(folio) - 1,
+	seq_buf_printf(&a->report, "%s: pfn %#lx order %u refs %d %s index %#lx flags %pGp",
+		       what, folio_pfn(folio), folio_order(folio), folio_ref_count(folio) - 1,
 		       folio_test_anon(folio) ? "anon" : "file", folio->index, &flags);
 	seq_buf_printf(&a->report, " n %u e %u S1 %lu S2 %llu%s A %u",
 		       stored->sums.mapcount, stored->entire, stored->sums.ids,
 		       stored->sums.squares, stored->sums.shared ? " shared" : "",
 		       stored->accounted);
-	if (a->look.walked)
+	if (a->look.walked || a->look.missed)
 		seq_buf_printf(&a->report,
 			       ", found n %u e %u S1 %lu S2 %llu%s pages %u (%*pbl) again %*pbl marked %*pbl",
 			       found->mapcount, found->entire, found->ids, found->squares,
@@ -591,9 +641,14 @@ static void report_folio(struct audit *a, struct folio *folio)
 	seq_buf_putc(&a->report, '\n');
 }
 
+static bool has_room(struct audit *a)
+{
+	return seq_buf_buffer_left(&a->report) > REPORT_RESERVE;
+}
+
 static void account_differences(struct audit *a, struct folio *folio)
 {
-	const bool room = seq_buf_buffer_left(&a->report) > REPORT_RESERVE;
+	const bool room = has_room(a);
 	unsigned int kind;
 
 	for (kind = 0; kind < NR_KINDS; kind++) {
@@ -604,14 +659,21 @@ static void account_differences(struct audit *a, struct folio *folio)
 			report_difference(a, kind);
 	}
 	if (room)
-		report_folio(a, folio);
+		report_folio(a, folio, "folio");
 }
 
-static void account_order(struct audit *a)
+static void account_not_walked(struct audit *a, struct folio *folio)
+{
+	a->not_walked++;
+	if (a->look.missed && has_room(a))
+		report_folio(a, folio, "not all found");
+}
+
+static void account_order(struct audit *a, const struct folio *folio)
 {
 	const struct stored *stored = &a->look.stored;
 	const struct found *found = &a->look.found;
-	struct per_order *order = &a->orders[ilog2(a->look.nr_pages)];
+	struct per_order *order = &a->orders[folio_test_anon(folio)][ilog2(a->look.nr_pages)];
 	const unsigned int mapped = bitmap_weight(found->mapped, a->look.nr_pages);
 
 	order->folios++;
@@ -637,14 +699,14 @@ static int account_folio(struct audit *a, struct folio *folio)
 		a->unstable++;
 		break;
 	case OUTCOME_NOT_WALKED:
-		a->not_walked++;
+		account_not_walked(a, folio);
 		break;
 	case OUTCOME_DIFFERS:
 		account_differences(a, folio);
 		fallthrough;
 	case OUTCOME_AGREES:
 		if (a->look.walked)
-			account_order(a);
+			account_order(a, folio);
 		break;
 	}
 	a->folios++;
@@ -707,24 +769,39 @@ static int audit_zone(struct audit *a, struct zone *zone)
 	return ret;
 }
 
+static int audit_all(struct audit *a)
+{
+	struct zone *zone;
+	int ret;
+
+	/* One at a time: to each other, they are who has the folio locked. */
+	ret = mutex_lock_killable(&audit_lock);
+	if (ret)
+		return ret;
+	for_each_populated_zone(zone) {
+		ret = audit_zone(a, zone);
+		if (ret)
+			break;
+	}
+	mutex_unlock(&audit_lock);
+	return ret;
+}
+
 /* Everything is done when the file is opened. What gets read is the result. */
 static int open_audit(struct file *file, void (*finish)(struct audit *a))
 {
-	struct zone *zone;
 	struct audit *a;
-	int ret = 0;
+	int ret;
 
 	a = kvzalloc_obj(*a);
 	if (!a)
 		return -ENOMEM;
 	seq_buf_init(&a->report, a->text, sizeof(a->text));
 
-	for_each_populated_zone(zone) {
-		ret = audit_zone(a, zone);
-		if (ret) {
-			kvfree(a);
-			return ret;
-		}
+	ret = audit_all(a);
+	if (ret) {
+		kvfree(a);
+		return ret;
 	}
 	finish(a);
 	file->private_data = a;
@@ -766,20 +843,27 @@ static const struct file_operations audit_fops = {
 	.release = release_audit,
 };
 
-static void finish_summary(struct audit *a)
+static void summarize(struct audit *a, const char *type, const struct per_order *orders)
 {
 	unsigned int order;
 
+	for (order = 1; order < NR_PAGE_ORDERS; order++) {
+		const struct per_order *o = &orders[order];
+
+		seq_buf_printf(&a->report, "%s %5u %6lu %10lu %10lu %9lu %6lu %13lu %9lu %6lu\n",
+			       type, order, o->folios, o->pmd_mapped, o->pte_mapped,
+			       o->exclusive, o->shared, o->partly_mapped, o->accounted,
+			       o->mapped);
+	}
+}
+
+static void finish_summary(struct audit *a)
+{
 	seq_buf_clear(&a->report);
 	seq_buf_puts(&a->report,
-		     "order folios pmd_mapped pte_mapped exclusive shared partly_mapped accounted mapped\n");
-	for (order = 1; order < NR_PAGE_ORDERS; order++) {
-		const struct per_order *o = &a->orders[order];
-
-		seq_buf_printf(&a->report, "%5u %6lu %10lu %10lu %9lu %6lu %13lu %9lu %6lu\n",
-			       order, o->folios, o->pmd_mapped, o->pte_mapped, o->exclusive,
-			       o->shared, o->partly_mapped, o->accounted, o->mapped);
-	}
+		     "type order folios pmd_mapped pte_mapped exclusive shared partly_mapped accounted mapped\n");
+	summarize(a, "anon", a->orders[true]);
+	summarize(a, "file", a->orders[false]);
 }
 
 static int open_summary(struct inode *inode, struct file *file)
@@ -795,12 +879,17 @@ static const struct file_operations summary_fops = {
 	.release = release_audit,
 };
 
+#ifdef CONFIG_DEBUG_FOLIO_MAPCOUNT_CORRUPT
 /*
  * To see that the audit notices: make folios wrong on purpose. Nobody may map or
- * unmap them, or write to them, until they are right again.
+ * unmap them, or write to them, until they are right again. That is when the file
+ * gets closed, at the latest, and up to then the MM keeps what it has mapped, even
+ * if the process is killed.
  */
 enum corruption {
 	CORRUPT_MAPCOUNT,
+	CORRUPT_MAPCOUNT_LOW,
+	CORRUPT_UNMAPPED,
 	CORRUPT_ENTIRE,
 	CORRUPT_IDS,
 	CORRUPT_SQUARES,
@@ -816,6 +905,8 @@ enum corruption {
 
 static const char * const corruption_names[NR_CORRUPTIONS] = {
 	[CORRUPT_MAPCOUNT] = "mapcount",
+	[CORRUPT_MAPCOUNT_LOW] = "mapcount-low",
+	[CORRUPT_UNMAPPED] = "unmapped",
 	[CORRUPT_ENTIRE] = "entire",
 	[CORRUPT_IDS] = "ids",
 	[CORRUPT_SQUARES] = "squares",
@@ -828,33 +919,65 @@ static const char * const corruption_names[NR_CORRUPTIONS] = {
 	[CORRUPT_LOCKED] = "locked",
 };
 
-/* One of each at a time, with a reference to the folio, which must not be freed. */
+/*
+ * One of each at a time, with a reference to the folio, which must not be freed, and
+ * one to the MM, which must not be torn down.
+ */
 struct corrupted {
+	struct file *file;
+	struct mm_struct *mm;
 	struct folio *folio;
 	unsigned int mark;
 	int references;
+	/* What there was, if that cannot be found out from what there is. */
+	struct mm_sums sums;
+	int entire;
+	int accounted;
 };
 
 static struct corrupted corrupted[NR_CORRUPTIONS];
 static DEFINE_MUTEX(corrupted_lock);
 
+static bool is_corrupted(const struct folio *folio)
+{
+	unsigned int what;
+
+	for (what = 0; what < NR_CORRUPTIONS; what++)
+		if (corrupted[what].folio == folio)
+			return true;
+	return false;
+}
+
+/*
+ * The page table lock is held. Whatever one corruption needs, another one must not
+ * have taken away.
+ */
 static bool can_corrupt(enum corruption what, struct corrupted *c)
 {
 	struct folio *folio = c->folio;
 	const unsigned int nr_pages = folio_nr_pages(folio);
+	const int references = folio_expected_ref_count(folio);
 
 	/* We would not get the lock. */
 	if (corrupted[CORRUPT_LOCKED].folio == folio)
 		return false;
+	/* All of the words have to be the same again. */
+	if (corrupted[CORRUPT_UNMAPPED].folio == folio)
+		return false;
 
 	switch (what) {
+	case CORRUPT_MAPCOUNT_LOW:
+		/* With 0, the audit would not look for who maps an anon folio. */
+		return folio_large_mapcount(folio) > 1 || !folio_test_anon(folio);
+	case CORRUPT_UNMAPPED:
+		return !folio_test_anon(folio) && !is_corrupted(folio);
 	case CORRUPT_ENTIRE:
 		/* There is none in order-1 folios of 32-bit kernels. */
 		return folio_order(folio) > 1;
 	case CORRUPT_REFERENCES:
 		/* One too few, without the audit's own. If that is 0, it is free. */
-		c->references = folio_ref_count(folio) - folio_large_mapcount(folio) + 1;
-		return folio_large_mapcount(folio) > 1;
+		c->references = folio_ref_count(folio) - references + 1;
+		return references > 1;
 	case CORRUPT_MARK:
 		return folio_test_anon(folio);
 	case CORRUPT_STRAY:
@@ -862,6 +985,9 @@ static bool can_corrupt(enum corruption what, struct corrupted *c)
 		c->mark = nr_pages;
 		return folio_test_anon(folio) && nr_pages % (2 * BITS_PER_LONG);
 	case CORRUPT_LOCKED:
+		/* Nobody gets to undo what needs the lock. */
+		if (is_corrupted(folio))
+			return false;
 		/* Otherwise, it does without the bit. */
 		return IS_ENABLED(CONFIG_SMP) || IS_ENABLED(CONFIG_DEBUG_SPINLOCK);
 	default:
@@ -878,6 +1004,9 @@ static void corrupt_counter(struct folio *folio, enum corruption what, int by)
 	switch (what) {
 	case CORRUPT_MAPCOUNT:
 		atomic_add(by, &folio->_large_mapcount);
+		break;
+	case CORRUPT_MAPCOUNT_LOW:
+		atomic_sub(by, &folio->_large_mapcount);
 		break;
 	case CORRUPT_ENTIRE:
 		atomic_add(by, &folio->_entire_mapcount);
@@ -902,13 +1031,34 @@ static void corrupt_counter(struct folio *folio, enum corruption what, int by)
 	folio_unlock_large_mapcount(folio);
 }
 
+static void corrupt_all(struct corrupted *c, int by)
+{
+	const struct mm_sums none = { .exact_max = MM_SUMS_EXACT_MAX };
+	struct folio *folio = c->folio;
+
+	folio_lock_large_mapcount(folio);
+	if (by > 0) {
+		folio_read_mm_sums(folio, &c->sums);
+		c->entire = folio_entire_mapcount(folio);
+		c->accounted = folio->_nr_pages_accounted;
+	}
+	folio_write_mm_sums(folio, by > 0 ? &none : &c->sums);
+	if (folio_order(folio) > 1)
+		folio_write_entire_mapcount(folio, by > 0 ? 0 : c->entire);
+	WRITE_ONCE(folio->_nr_pages_accounted, by > 0 ? 0 : c->accounted);
+	folio_unlock_large_mapcount(folio);
+}
+
 /* @by: 1 to make it wrong, -1 to make it right again */
-static void corrupt(const struct corrupted *c, enum corruption what, int by)
+static void corrupt(struct corrupted *c, enum corruption what, int by)
 {
 	struct folio *folio = c->folio;
 
 	folio_mapcounts_changed(folio);
 	switch (what) {
+	case CORRUPT_UNMAPPED:
+		corrupt_all(c, by);
+		break;
 	case CORRUPT_REFERENCES:
 		folio_ref_add(folio, -by * c->references);
 		break;
@@ -932,21 +1082,25 @@ static void corrupt(const struct corrupted *c, enum corruption what, int by)
 	}
 }
 
-static int undo_corruption(enum corruption what)
+static int undo_corruption(struct file *file, enum corruption what)
 {
 	struct corrupted *c = &corrupted[what];
+	struct mm_struct *mm = c->mm;
 
-	if (!c->folio)
+	if (!c->folio || c->file != file)
 		return -ENOENT;
 	corrupt(c, what, -1);
 	folio_put(c->folio);
 	memset(c, 0, sizeof(*c));
+	/* Everything is right again when the MM goes. */
+	mmput(mm);
 	return 0;
 }
 
-static int corrupt_at(struct mm_struct *mm, unsigned long address, enum corruption what)
+static int corrupt_at(struct file *file, struct mm_struct *mm, unsigned long address,
+		      enum corruption what)
 {
-	struct corrupted c = {};
+	struct corrupted c = { .file = file, .mm = mm };
 	struct vm_area_struct *vma;
 	struct folio_walk fw;
 	int ret = -EINVAL;
@@ -975,7 +1129,8 @@ static int corrupt_at(struct mm_struct *mm, unsigned long address, enum corrupti
 	return ret;
 }
 
-static int corrupt_process(pid_t pid, unsigned long address, enum corruption what)
+static int corrupt_process(struct file *file, pid_t pid, unsigned long address,
+			   enum corruption what)
 {
 	struct task_struct *task;
 	struct mm_struct *mm;
@@ -993,14 +1148,16 @@ static int corrupt_process(pid_t pid, unsigned long address, enum corruption wha
 
 	ret = mmap_read_lock_killable(mm);
 	if (!ret) {
-		ret = corrupt_at(mm, address, what);
+		ret = corrupt_at(file, mm, address, what);
 		mmap_read_unlock(mm);
 	}
-	mmput(mm);
+	/* Otherwise, until it is undone. */
+	if (ret)
+		mmput(mm);
 	return ret;
 }
 
-/* "PID ADDRESS NAME", and "-NAME" to undo that. */
+/* "PID ADDRESS NAME", and "-NAME" to undo that, which takes the same open file. */
 static ssize_t write_corrupt(struct file *file, const char __user *user_buf,
 			     size_t count, loff_t *pos)
 {
@@ -1028,17 +1185,39 @@ static ssize_t write_corrupt(struct file *file, const char __user *user_buf,
 	ret = mutex_lock_killable(&corrupted_lock);
 	if (ret)
 		return ret;
-	ret = undo ? undo_corruption(what) :
-		     corrupt_process(pid, address, what);
+	ret = undo ? undo_corruption(file, what) :
+		     corrupt_process(file, pid, address, what);
 	mutex_unlock(&corrupted_lock);
 	return ret ? ret : count;
+}
+
+static int release_corrupt(struct inode *inode, struct file *file)
+{
+	enum corruption what;
+
+	mutex_lock(&corrupted_lock);
+	for (what = 0; what < NR_CORRUPTIONS; what++)
+		undo_corruption(file, what);
+	mutex_unlock(&corrupted_lock);
+	return 0;
 }
 
 static const struct file_operations corrupt_fops = {
 	.owner = THIS_MODULE,
 	.open = nonseekable_open,
 	.write = write_corrupt,
+	.release = release_corrupt,
 };
+
+static void __init create_corrupt(struct dentry *dir)
+{
+	debugfs_create_file("corrupt", 0200, dir, NULL, &corrupt_fops);
+}
+#else /* !CONFIG_DEBUG_FOLIO_MAPCOUNT_CORRUPT */
+static void __init create_corrupt(struct dentry *dir)
+{
+}
+#endif /* CONFIG_DEBUG_FOLIO_MAPCOUNT_CORRUPT */
 
 static int __init debug_folio_mapcount_init(void)
 {
@@ -1046,7 +1225,7 @@ static int __init debug_folio_mapcount_init(void)
 
 	debugfs_create_file("audit", 0400, dir, NULL, &audit_fops);
 	debugfs_create_file("summary", 0400, dir, NULL, &summary_fops);
-	debugfs_create_file("corrupt", 0200, dir, NULL, &corrupt_fops);
+	create_corrupt(dir);
 	return 0;
 }
 late_initcall(debug_folio_mapcount_init);

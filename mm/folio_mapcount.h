@@ -78,8 +78,8 @@ static __always_inline void folio_write_mm_sums(struct folio *folio,
 	folio_mapcounts_changed(folio);
 	/*
 	 * The lock bit is in the same word, and only if bit spinlocks need it:
-	 * leave it alone. As we have the lock, or as nobody else knows the
-	 * folio yet, it cannot change. Others read the shared bit without the
+	 * leave it alone. As we have the lock, or as nobody else takes the lock
+	 * of this folio yet, it cannot change. Others read the shared bit without the
 	 * lock, but not together with anything else.
 	 */
 	WRITE_ONCE(folio->_mm_ids, sums->ids |
@@ -108,7 +108,10 @@ static inline bool folio_mapped_only_by(const struct folio *folio,
 	return sums.mapcount && !sums.shared && mm_sums_only(&sums, mm_rmap_id(mm));
 }
 
-/* Not inline: it is called several times, and not small with CONFIG_DEBUG_VM. */
+/*
+ * Not inline: it is called several times, and not small with CONFIG_DEBUG_VM. Not in
+ * mm/rmap.c, to be tested with the rest. Only mm/rmap.c calls it, so it is there once.
+ */
 static __maybe_unused
 void __folio_large_mapcount_sanity_checks(const struct folio *folio, int diff, mm_id_t mm_id)
 {
@@ -178,13 +181,21 @@ static __always_inline void folio_set_large_mapcount(struct folio *folio,
 	__folio_large_mapcount_sanity_checks(folio, diff, mm_id);
 	VM_WARN_ON_ONCE(folio_mapped(folio));
 
-	/* Nobody else can map it yet: it is new, or locked and in the swapcache. */
+	/*
+	 * Nobody else can map it yet: it is new, or locked and in the swapcache.
+	 * But the audit looks at what it finds, and takes the lock for that, whose
+	 * bit is in a word that gets written here.
+	 */
+	if (IS_ENABLED(CONFIG_DEBUG_FOLIO_MAPCOUNT))
+		folio_lock_large_mapcount(folio);
 	folio_read_mm_sums(folio, &sums);
 	mm_sums_add(&sums, mm_id, diff);
 	folio_write_mm_sums(folio, &sums);
 	if (level != PGTABLE_LEVEL_PTE)
 		folio_write_entire_mapcount(folio, 1);
 	folio->_nr_pages_accounted = nr_pages;
+	if (IS_ENABLED(CONFIG_DEBUG_FOLIO_MAPCOUNT))
+		folio_unlock_large_mapcount(folio);
 }
 
 /*

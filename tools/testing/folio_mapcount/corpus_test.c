@@ -5,11 +5,7 @@
 #include "fuzz.h"
 #include "history.h"
 
-#ifndef CORPUS
-#define CORPUS "corpus"
-#endif
-
-/* One input is one line, see the Makefile. */
+/* One input is one line, without its end, see the Makefile. */
 static void fuzz_corpus(struct kunit *test)
 {
 	FILE *file = fopen(CORPUS, "r");

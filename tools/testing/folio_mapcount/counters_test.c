@@ -23,17 +23,18 @@ static const void *id_set_gen_params(struct kunit *test, const void *prev, char 
 	const unsigned int (*set)[3] = prev;
 
 	set = set ? set + 1 : id_sets;
-	if (set == id_sets + ARRAY_SIZE(id_sets))
+	/* Without CONFIG_MM_ID, they would all be the same. */
+	if (set == id_sets + (IS_ENABLED(CONFIG_MM_ID) ? ARRAY_SIZE(id_sets) : 1))
 		return NULL;
 	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "ids=%u,%u,%u", (*set)[0], (*set)[1], (*set)[2]);
 	return set;
 }
 
 /*
- * All histories of any length, with three MMs, and as many pages as fit into the
- * number of a state. The check compares all words with what the model says, so a
- * state that was reached before by another history is the same in every respect,
- * and what follows need not be tried again.
+ * All histories of any length, of all that history.h has, with three MMs, and as
+ * many pages as fit into the number of a state. The check compares all words with
+ * what the model says, so a state that was reached before by another history is the
+ * same in every respect, and what follows need not be tried again.
  */
 #define NR_OWNERS	3
 #define STATE_BITS	23
@@ -91,57 +92,53 @@ static void go_to_state(struct history *h, unsigned int state)
 static bool try(struct history *h, unsigned int number, bool *done)
 {
 	const unsigned int nr_pages = h->nr_pages, mm = number % NR_OWNERS;
-	unsigned int what = number / NR_OWNERS, first = 0, nr = nr_pages;
+	unsigned int what = number / NR_OWNERS, range, nr;
 
-	if (what < 6) {
-		const unsigned int other = (mm + 1 + what % 2) % NR_OWNERS;
-
-		if (what < 2)
-			*done = history_fork_pmd(h, mm, other);
-		else if (what < 4)
-			*done = history_fork(h, mm, other, 0, nr_pages);
-		else
-			*done = history_new(h, mm, what % 2 ? PGTABLE_LEVEL_PMD :
-							      PGTABLE_LEVEL_PTE);
+	switch (what) {
+	case 0:
+	case 1:
+		*done = history_new(h, mm, what ? PGTABLE_LEVEL_PMD : PGTABLE_LEVEL_PTE);
+		return true;
+	case 2:
+	case 3:
+		*done = history_fork_pmd(h, mm, (mm + what - 1) % NR_OWNERS);
+		return true;
+	case 4:
+		*done = history_map_pmd(h, mm);
+		return true;
+	case 5:
+		*done = history_unmap_pmd(h, mm);
+		return true;
+	case 6:
+		*done = history_split_pmd(h, mm);
 		return true;
 	}
-	what -= 6;
-	if (what < 3) {
-		*done = what == 0 ? history_map_pmd(h, mm) :
-			what == 1 ? history_unmap_pmd(h, mm) : history_split_pmd(h, mm);
-		return true;
+	what -= 7;
+	/* All ranges: each page, then each two neighbours, and so on. */
+	range = what / 6;
+	for (nr = 1; nr <= nr_pages && range > nr_pages - nr; nr++)
+		range -= nr_pages - nr + 1;
+	if (nr > nr_pages)
+		return false;
+	switch (what % 6) {
+	case 0:
+		*done = history_map(h, mm, range, nr);
+		break;
+	case 1:
+	case 2:
+		*done = history_fork(h, mm, (mm + what % 6) % NR_OWNERS, range, nr);
+		break;
+	case 3:
+		*done = history_unmap(h, mm, range, nr);
+		break;
+	case 4:
+		*done = !mm && history_set_exclusive(h, range, nr);
+		break;
+	case 5:
+		*done = !mm && history_clear_exclusive(h, range, nr);
+		break;
 	}
-	what -= 3;
-	/* Each page on its own, the last two, and all of them. */
-	if (what / 6 <= nr_pages + 1) {
-		if (what / 6 < nr_pages) {
-			first = what / 6;
-			nr = 1;
-		} else if (what / 6 == nr_pages) {
-			first = nr_pages - 2;
-			nr = 2;
-		}
-		switch (what % 6) {
-		case 0:
-			*done = history_map(h, mm, first, nr);
-			break;
-		case 1:
-		case 2:
-			*done = history_fork(h, mm, (mm + what % 6) % NR_OWNERS, first, nr);
-			break;
-		case 3:
-			*done = history_unmap(h, mm, first, nr);
-			break;
-		case 4:
-			*done = !mm && history_set_exclusive(h, first, nr);
-			break;
-		case 5:
-			*done = !mm && history_clear_exclusive(h, first, nr);
-			break;
-		}
-		return true;
-	}
-	return false;
+	return true;
 }
 
 static void all_histories(struct history *h)
@@ -299,7 +296,7 @@ static void counters_exact_max(struct kunit *test)
 	VERIFY(history_unmap(h, 0, 0, 1));
 	history_check(h);
 	VERIFY(!folio_maybe_mapped_shared(&h->folio));
-	VERIFY(folio_mapped_only_by(&h->folio, &h->mm[0]));
+	VERIFY(folio_mapped_only_by(&h->folio, &h->mm[0]) == IS_ENABLED(CONFIG_MM_ID));
 
 	/* As many again of somebody else, and back. */
 	for (i = 0; i < max / 512; i++)
@@ -311,6 +308,45 @@ static void counters_exact_max(struct kunit *test)
 	}
 	VERIFY(!folio_maybe_mapped_shared(&h->folio));
 	history_end(h);
+}
+
+/* More mappings than an int can count: words that wrap, and wrap back. */
+static void counters_beyond_int_max(struct kunit *test)
+{
+	static const unsigned int ids[] = { MM_ID_MAX };
+	const unsigned int start = INT_MAX - 1;
+	struct history *h = &history;
+	struct folio *folio = &h->folio;
+	struct large_mapcounts now;
+	struct folio before;
+	struct mm_sums sums;
+	unsigned int i;
+
+	history_init(h, 2, false, ids, 1);
+	VERIFY(history_map(h, 0, 0, 4));
+	folio_read_mm_sums(folio, &sums);
+	sums.mapcount = start;
+	sums.ids = (u64)start * h->ids[0] & (BIT(BITS_PER_LONG - 2) - 1);
+	sums.squares = (u64)start * h->ids[0] * h->ids[0];
+	sums.shared = true;
+	folio_write_mm_sums(folio, &sums);
+	VERIFY(folio->_large_mapcount.counter == INT_MAX - 2);
+	before = *folio;
+
+	for (i = 1; i <= 8; i++) {
+		now = folio_add_large_mapcount(folio, 1, h->vma, PGTABLE_LEVEL_PTE, true);
+		folio_read_mm_sums(folio, &sums);
+		VERIFY(sums.mapcount == start + i, "%u", sums.mapcount);
+		VERIFY((unsigned int)now.total == start + i && now.accounted == 4);
+		VERIFY(folio_large_mapcount(folio) == INT_MAX);
+		VERIFY(folio_mapped(folio) && folio_maybe_mapped_shared(folio));
+	}
+	for (; i > 1; i--) {
+		now = folio_sub_large_mapcount(folio, 1, h->vma, PGTABLE_LEVEL_PTE);
+		VERIFY((unsigned int)now.total == start + i - 2 && now.accounted == 4);
+		VERIFY(folio_mapped(folio) && folio_maybe_mapped_shared(folio));
+	}
+	VERIFY(!memcmp(folio, &before, sizeof(before)));
 }
 
 /* The example of the documentation: the same half unmapped by parent and child. */
@@ -349,9 +385,8 @@ static void counters_dup_keeps_accounted(struct kunit *test)
 
 /*
  * What others see in the middle of a change, after each store to the folio: the
- * lock is held, nobody sees a number that is neither old nor new, a new owner is
- * not seen later in the shared bit than in the mapcount, and who maps the folio
- * before and after the change is not ignored in between.
+ * lock is held, and nobody sees a number or a shared bit that is neither the old nor
+ * the new one. The order of the stores does not matter to anybody.
  */
 static struct {
 	bool locked;
@@ -387,8 +422,6 @@ static void look(enum shim_access access, const void *addr)
 	VERIFY(folio->_nr_pages_accounted == seen_by_others.accounted[0] ||
 	       folio->_nr_pages_accounted == seen_by_others.accounted[1]);
 	VERIFY(shared == seen_by_others.shared[0] || shared == seen_by_others.shared[1]);
-	if (mapcount > seen_by_others.mapcount[0])
-		VERIFY(shared || !seen_by_others.shared[1], "shared set after the mapcount");
 }
 
 static void snapshot(int i)
@@ -439,40 +472,48 @@ static void counters_each_store(struct kunit *test)
 	history_end(&history);
 }
 
+#define ADD(nr, vma)	folio_add_large_mapcount(folio, nr, vma, PGTABLE_LEVEL_PTE, true)
+#define SUB(nr, vma)	folio_sub_large_mapcount(folio, nr, vma, PGTABLE_LEVEL_PTE)
+#define SET(nr)		folio_set_large_mapcount(folio, nr, vma, PGTABLE_LEVEL_PTE)
+
 /* What must not be is noticed. */
 static void counters_warnings(struct kunit *test)
 {
-	static const unsigned int ids[] = { 1, 2, 0 };
+	static const unsigned int ids[] = { 1, 2, MM_ID_DUMMY, MM_ID_MAX + 1 };
 	struct vm_area_struct *vma = history.vma;
 	struct history *h = &history;
 	struct folio *folio = &h->folio;
 
-	history_init(h, 2, true, ids, 3);
+	history_init(h, 2, true, ids, ARRAY_SIZE(ids));
 	VERIFY(history_map(h, 0, 0, 2));
-	EXPECT_NO_WARNING(folio_add_large_mapcount(folio, 1, vma, PGTABLE_LEVEL_PTE, true));
-	/* No pages, more than there are, an MM without an ID. */
-	EXPECT_WARNING(folio_add_large_mapcount(folio, 0, vma, PGTABLE_LEVEL_PTE, true));
-	EXPECT_WARNING(folio_add_large_mapcount(folio, 5, vma, PGTABLE_LEVEL_PTE, true));
-	EXPECT_WARNING(folio_add_large_mapcount(folio, 1, vma + 2, PGTABLE_LEVEL_PTE, true));
-	/* More than it maps, what somebody else maps. */
-	EXPECT_WARNING(folio_sub_large_mapcount(folio, 3, vma, PGTABLE_LEVEL_PTE));
-	EXPECT_WARNING(folio_sub_large_mapcount(folio, 1, vma + 1, PGTABLE_LEVEL_PTE));
-	/* New, but mapped already. */
-	EXPECT_WARNING(folio_set_large_mapcount(folio, 4, vma, PGTABLE_LEVEL_PTE));
+	EXPECT_NO_WARNING(ADD(1, vma));
+	EXPECT_WARNING("diff <= 0", ADD(0, vma));
+	EXPECT_WARNING("diff > folio_large_nr_pages(folio)", ADD(5, vma));
+	EXPECT_WARNING("diff > folio_large_mapcount(folio)", SUB(3, vma));
+	EXPECT_WARNING("folio_mapped(folio)", SET(4));
+	if (IS_ENABLED(CONFIG_MM_ID)) {
+		EXPECT_WARNING("mm_id < MM_ID_MIN", ADD(1, vma + 2));
+		EXPECT_WARNING("mm_id > MM_ID_MAX", ADD(1, vma + 3));
+		EXPECT_WARNING("!mm_sums_only(&sums, mm_id)", SUB(1, vma + 1));
+	}
+	/* An anon folio of which even one MM alone could have too many mappings. */
+	folio->_flags_1 = IS_ENABLED(CONFIG_64BIT) ? 16 : 15;
+	EXPECT_WARNING("folio_large_nr_pages(folio) > MM_SUMS_EXACT_MAX", ADD(1, vma));
+	folio->_flags_1 = h->order;
 	/* Something left in the sums of a folio that is not mapped. */
 	history_end(h);
-	EXPECT_NO_WARNING(folio_set_large_mapcount(folio, 4, vma, PGTABLE_LEVEL_PTE));
+	EXPECT_NO_WARNING(SET(4));
 	folio->_mm_id_squares = 1;
-	EXPECT_WARNING(folio_set_large_mapcount(folio, 4, vma, PGTABLE_LEVEL_PTE));
+	EXPECT_WARNING("!folio_mapped(folio)", SET(4));
 	folio->_mm_id_squares = 0;
 	folio->_mm_ids = 1UL << (BITS_PER_LONG - 1);
-	EXPECT_WARNING(folio_set_large_mapcount(folio, 4, vma, PGTABLE_LEVEL_PTE));
+	EXPECT_WARNING("!folio_mapped(folio)", SET(4));
 	/* Not for small folios or hugetlb. */
 	folio->_mm_ids = 0;
 	folio->page.flags |= BIT(PG_shim_hugetlb);
-	EXPECT_WARNING(folio_set_large_mapcount(folio, 4, vma, PGTABLE_LEVEL_PTE));
+	EXPECT_WARNING("folio_test_hugetlb(folio)", SET(4));
 	folio->page.flags = 0;
-	EXPECT_WARNING(folio_set_large_mapcount(folio, 1, vma, PGTABLE_LEVEL_PTE));
+	EXPECT_WARNING("!folio_test_large(folio)", SET(1));
 }
 
 static struct kunit_case counters_cases[] = {
@@ -481,6 +522,7 @@ static struct kunit_case counters_cases[] = {
 	KUNIT_CASE(counters_all_histories_anon),
 	KUNIT_CASE_PARAM(counters_random, random_gen_params),
 	KUNIT_CASE(counters_exact_max),
+	KUNIT_CASE(counters_beyond_int_max),
 	KUNIT_CASE(counters_same_half),
 	KUNIT_CASE(counters_dup_keeps_accounted),
 	KUNIT_CASE(counters_each_store),

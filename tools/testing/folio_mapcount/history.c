@@ -38,7 +38,7 @@ static struct totals totals(const struct history *h)
 	unsigned int mm, i;
 
 	for (mm = 0; mm < h->nr_mms; mm++) {
-		const u64 id = h->mm[mm].mm_id;
+		const u64 id = h->ids[mm];
 		unsigned int nr = h->pmds[mm];
 
 		for (i = 0; i < h->nr_pages; i++)
@@ -52,7 +52,7 @@ static struct totals totals(const struct history *h)
 	t.ids %= 1ULL << (IS_ENABLED(CONFIG_64BIT) ? 62 : 30);
 	if (!IS_ENABLED(CONFIG_64BIT) && h->order == 1)
 		t.squares = (u32)t.squares;
-	t.shared = t.owners > 1 || t.mapcount > exact_max(h);
+	t.shared = (IS_ENABLED(CONFIG_MM_ID) && t.owners > 1) || t.mapcount > exact_max(h);
 
 	for (i = 0; i < h->nr_pages; i++) {
 		unsigned int times = t.entire;
@@ -121,7 +121,10 @@ void history_init(struct history *h, unsigned int order, bool anon,
 	h->nr_mms = nr_mms;
 	h->exact = true;
 	for (mm = 0; mm < nr_mms; mm++) {
+#ifdef CONFIG_MM_ID
+		h->ids[mm] = ids[mm];
 		h->mm[mm].mm_id = ids[mm];
+#endif /* CONFIG_MM_ID */
 		h->vma[mm].vm_mm = &h->mm[mm];
 	}
 	history_restore(h);
@@ -189,7 +192,8 @@ static void check_readers(const struct history *h, const struct totals *t)
 	VERIFY(folio_maybe_mapped_shared(&h->folio) == t->shared);
 	for (i = 0; i < h->nr_mms; i++)
 		VERIFY(folio_mapped_only_by(&h->folio, &h->mm[i]) ==
-		       (!t->shared && maps_any(h, i, 0, h->nr_pages)), "MM %u", i);
+		       (IS_ENABLED(CONFIG_MM_ID) && !t->shared &&
+			maps_any(h, i, 0, h->nr_pages)), "MM %u", i);
 	for (i = 0; i < h->nr_pages && h->anon; i++)
 		VERIFY(folio_test_anon_exclusive(&h->folio, h->pages + i) ==
 		       h->exclusive[i], "page %u", i);
@@ -427,7 +431,7 @@ bool history_unmap(struct history *h, unsigned int mm, unsigned int first, unsig
 	for (i = first; i < first + nr; i++)
 		if (!h->ptes[mm][i])
 			return false;
-	/* As long as an entry of another MM is there as well, nothing is marked. */
+	/* While another MM maps it as well, nothing is marked. */
 	if (h->anon)
 		clear_exclusive(h, first, nr);
 	unmap(h, mm, first, nr, PGTABLE_LEVEL_PTE);

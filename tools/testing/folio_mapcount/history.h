@@ -45,6 +45,8 @@ struct history {
 	unsigned int max_times;
 
 	unsigned int nr_mms;
+	/* All 0 without CONFIG_MM_ID. */
+	unsigned int ids[MAX_MMS];
 	struct mm_struct mm[MAX_MMS];
 	struct vm_area_struct vma[MAX_MMS];
 
@@ -64,7 +66,7 @@ void history_init(struct history *h, unsigned int order, bool anon,
 void history_restore(struct history *h);
 /* Whether the folio is what the model says. */
 void history_check(const struct history *h);
-/* The same, but whatever the documentation says that is possible for @accounted. */
+/* The same, but @accounted becomes what the folio has: only its bounds are tested. */
 void history_check_bounds(struct history *h);
 
 /*

@@ -397,27 +397,32 @@ static void marks_warnings(struct kunit *test)
 
 	marks_init(4);
 	EXPECT_NO_WARNING((folio_set_anon_exclusive_range(folio, page + 3, 13), 0));
-	/* Beyond the end, nothing at all. */
-	EXPECT_WARNING((folio_set_anon_exclusive_range(folio, page + 3, 14), 0));
-	EXPECT_WARNING((folio_clear_anon_exclusive_range(folio, page + 3, 14), 0));
-	EXPECT_WARNING(folio_any_anon_exclusive(folio, page + 3, 14));
-	EXPECT_WARNING(folio_anon_exclusive_run(folio, page + 3, 14, &exclusive));
-	EXPECT_WARNING((folio_set_anon_exclusive_range(folio, page, 0), 0));
+	EXPECT_WARNING("nr_pages > folio_nr_pages(folio)",
+		       (folio_set_anon_exclusive_range(folio, page + 3, 14), 0));
+	EXPECT_WARNING("nr_pages > folio_nr_pages(folio)",
+		       (folio_clear_anon_exclusive_range(folio, page + 3, 14), 0));
+	EXPECT_WARNING("nr_pages > folio_nr_pages(folio)",
+		       folio_any_anon_exclusive(folio, page + 3, 14));
+	EXPECT_WARNING("nr_pages > folio_nr_pages(folio)",
+		       folio_anon_exclusive_run(folio, page + 3, 14, &exclusive));
+	EXPECT_WARNING("!nr_pages", (folio_set_anon_exclusive_range(folio, page, 0), 0));
 	/* KSM folios have no marks. */
 	folio->page.flags |= BIT(PG_shim_ksm);
-	EXPECT_WARNING((folio_set_anon_exclusive(folio, page), 0));
-	EXPECT_WARNING((folio_clear_anon_exclusive(folio, page), 0));
+	EXPECT_WARNING("folio_test_ksm(folio)", (folio_set_anon_exclusive(folio, page), 0));
+	EXPECT_WARNING("folio_test_ksm(folio)", (folio_clear_anon_exclusive(folio, page), 0));
 	/* Only anon folios, and no hugetlb, for ranges. */
 	folio->page.flags = BIT(PG_shim_large);
-	EXPECT_WARNING((folio_test_anon_exclusive(folio, page), 0));
-	EXPECT_WARNING((folio_set_anon_exclusive(folio, page), 0));
-	EXPECT_WARNING((folio_clear_anon_exclusive(folio, page), 0));
-	EXPECT_WARNING((folio_set_anon_exclusive_range(folio, page, 1), 0));
-	EXPECT_WARNING((folio_fill_anon_exclusive(folio), 0));
+	EXPECT_WARNING("!folio_test_anon(folio)", (folio_test_anon_exclusive(folio, page), 0));
+	EXPECT_WARNING("!folio_test_anon(folio)", (folio_set_anon_exclusive(folio, page), 0));
+	EXPECT_WARNING("!folio_test_anon(folio)", (folio_clear_anon_exclusive(folio, page), 0));
+	EXPECT_WARNING("!folio_test_anon(folio)",
+		       (folio_set_anon_exclusive_range(folio, page, 1), 0));
+	EXPECT_WARNING("!folio_test_anon(folio)", (folio_fill_anon_exclusive(folio), 0));
 	folio->page.flags = BIT(PG_shim_anon);
-	EXPECT_WARNING(folio_any_anon_exclusive(folio, page, 1));
+	EXPECT_WARNING("!folio_test_large(folio)", folio_any_anon_exclusive(folio, page, 1));
 	folio->page.flags = BIT(PG_shim_large) | BIT(PG_shim_anon) | BIT(PG_shim_hugetlb);
-	EXPECT_WARNING((folio_clear_anon_exclusive_range(folio, page, 1), 0));
+	EXPECT_WARNING("folio_test_hugetlb(folio)",
+		       (folio_clear_anon_exclusive_range(folio, page, 1), 0));
 }
 
 static struct kunit_case marks_cases[] = {

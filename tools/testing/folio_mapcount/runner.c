@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Run KUnit tests in user space, each test and parameter in a process of its own,
- * so that one that crashes, or that makes the kernel warn, is one failed test.
+ * so that one that crashes, hangs, or makes the kernel warn, is one failed test.
  * Results are TAP.
  */
 #include <fnmatch.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <kunit/test.h>
 
 #define MAX_SUITES	16
+#define NOTHING_WANTED	4
 
 unsigned long long kunit_seed = 1;
 
 static const struct kunit_suite *suites[MAX_SUITES];
 static unsigned int nr_suites;
+/* Seconds: what does not end, even on a slow machine, is a failed test as well. */
+static unsigned int timeout = 600;
 
 void kunit_add_suite(const struct kunit_suite *suite)
 {
@@ -34,12 +38,15 @@ static bool run_one(const struct kunit_case *c, const void *param,
 	if (!pid) {
 		struct kunit test = { .param_value = param };
 
+		alarm(timeout);
 		c->run_case(&test);
 		fflush(stdout);
 		_exit(test.failed);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		status = -1;
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+		printf("# timed out after %u seconds\n", timeout);
 	else if (WIFSIGNALED(status))
 		printf("# killed by signal %d\n", WTERMSIG(status));
 	printf("%sok %d %s%s%s\n", status ? "not " : "", number, c->name,
@@ -75,7 +82,8 @@ static bool is_wanted(const struct kunit_case *c, char **filters)
 
 static int bad_option(const char *name)
 {
-	fprintf(stderr, "usage: %s [--list] [--seed NUMBER] [PATTERN ...]\n", name);
+	fprintf(stderr, "usage: %s [--list] [--seed NUMBER] [--timeout SECONDS] [PATTERN ...]\n",
+		name);
 	return 2;
 }
 
@@ -93,6 +101,10 @@ int main(int argc, char **argv)
 			list = true;
 		} else if (!strcmp(*arg, "--seed") && arg[1]) {
 			kunit_seed = strtoull(*++arg, &end, 0);
+			if (!**arg || *end)
+				return bad_option(argv[0]);
+		} else if (!strcmp(*arg, "--timeout") && arg[1]) {
+			timeout = strtoul(*++arg, &end, 0);
 			if (!**arg || *end)
 				return bad_option(argv[0]);
 		} else {
@@ -114,6 +126,7 @@ int main(int argc, char **argv)
 	}
 	if (!list)
 		printf("1..%d\n", number);
-	/* Nothing run is not a success, unless a filter wants it so. */
-	return !list && (passed != number || (!number && !*arg));
+	if (list)
+		return 0;
+	return number ? passed != number : NOTHING_WANTED;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Several threads at a time: the lock of the counters, the marks in one word that
- * belong to several page tables, and readers without a lock. Meant to be compiled
- * with ThreadSanitizer too, which knows a data race when it did no harm.
+ * belong to several page tables, and lockless readers. ThreadSanitizer knows a plain
+ * access that lacks the lock even if it did no harm.
  */
 #include <kunit/test.h>
 #include <pthread.h>
@@ -28,9 +28,8 @@ static pthread_barrier_t barrier;
 static __thread unsigned int accesses;
 
 /*
- * However few CPUs there are, and however fast they are: every now and then, be
- * interrupted right after an access, so that whatever should have been atomic, or
- * under the lock, is not. Each thread has a rhythm of its own.
+ * However few CPUs there are: every now and then, be interrupted right after an
+ * access, so that whatever should have been atomic, or under the lock, is not.
  */
 static void interrupt(enum shim_access access, const void *addr)
 {
@@ -88,9 +87,8 @@ static void threads_lock(struct kunit *test)
 }
 
 /*
- * Each thread is the page tables of one MM, and maps and unmaps what it wants.
- * Somebody else maps the folio all the time: nobody may see that it is not shared
- * as long as he maps it himself.
+ * Each thread maps and unmaps pages of one MM. Another MM maps the folio all the
+ * time: whoever maps it must see that it is shared.
  */
 static void *map_and_unmap(void *thread)
 {
@@ -116,7 +114,10 @@ static void *map_and_unmap(void *thread)
 				ptes[i]--;
 			total -= nr;
 		} else if (map) {
-			folio_add_large_mapcount(folio, nr, vma, PGTABLE_LEVEL_PTE, rnd(t, 4));
+			/* Only what always is mapped, the first page, can be duplicated. */
+			const bool anew = nr > 1 || first || rnd(t, 4);
+
+			folio_add_large_mapcount(folio, nr, vma, PGTABLE_LEVEL_PTE, anew);
 			for (i = first; i < first + nr; i++)
 				ptes[i]++;
 			total += nr;
@@ -138,7 +139,7 @@ static void *map_and_unmap(void *thread)
 	return NULL;
 }
 
-/* In the end, it must be what all of them together did. */
+/* In the end, it must be what all of them together did, but for what is accounted. */
 static void threads_mappers(struct kunit *test)
 {
 	history_init(&history, 4, false, ids, ARRAY_SIZE(ids));
@@ -166,7 +167,7 @@ static void *map_or_read(void *thread)
 
 	pthread_barrier_wait(&barrier);
 	if (!t->nr) {
-		/* And until somebody has seen it at least once. */
+		/* And until somebody has seen it at least once; the runner has a limit. */
 		for (step = 0; step < 4 * NR_LOOPS ||
 		     !__atomic_load_n(&nr_seen, __ATOMIC_RELAXED); step++) {
 			const unsigned int nr = rnd(t, history.nr_pages) + 1;
@@ -193,6 +194,7 @@ static void *map_or_read(void *thread)
 			__atomic_fetch_add(&nr_seen, 1, __ATOMIC_RELAXED);
 		}
 		VERIFY(folio_mapped(folio));
+		VERIFY(READ_ONCE(folio->_nr_pages_accounted) <= history.nr_pages);
 
 		/* What copy-on-write does: with the lock, there is no "maybe". */
 		folio_lock_large_mapcount(folio);
@@ -301,7 +303,7 @@ static void threads_marks(struct kunit *test)
 	history_check(&history);
 }
 
-/* GUP-fast reads marks without a lock: of pages that nobody changes, or any value. */
+/* Lockless readers, as GUP-fast: marks that nobody changes, or any value. */
 static void *mark_or_read(void *thread)
 {
 	struct folio *folio = &history.folio;

@@ -81,7 +81,9 @@ FOLIO_MATCH(private, _mm_ids);
 #undef FOLIO_MATCH
 
 struct mm_struct {
+#ifdef CONFIG_MM_ID
 	mm_id_t mm_id;
+#endif /* CONFIG_MM_ID */
 };
 
 struct vm_area_struct {
@@ -148,9 +150,14 @@ static inline unsigned int folio_nr_pages(const struct folio *folio)
 #define folio_page(folio, n)		(&(folio)->page + (n))
 #define folio_page_idx(folio, p)	((unsigned int)((p) - &(folio)->page))
 
+#define FOLIO_MAPCOUNT_UNDERFLOW	0x10000
+
+/* What has wrapped does not look unmapped, what has underflowed does. */
 static inline int folio_large_mapcount(const struct folio *folio)
 {
-	return atomic_read(&folio->_large_mapcount) + 1;
+	const int mapcount = atomic_read(&folio->_large_mapcount) + 1;
+
+	return mapcount < -FOLIO_MAPCOUNT_UNDERFLOW ? INT_MAX : mapcount;
 }
 
 static inline int folio_entire_mapcount(const struct folio *folio)
@@ -163,7 +170,7 @@ static inline int folio_entire_mapcount(const struct folio *folio)
 
 static inline bool folio_mapped(const struct folio *folio)
 {
-	return folio_large_mapcount(folio);
+	return folio_large_mapcount(folio) >= 1;
 }
 
 static inline bool folio_maybe_mapped_shared(const struct folio *folio)

@@ -8,17 +8,15 @@
 #include <linux/types.h>
 
 /* What the kernel would warn of fails the test, which is a process of its own. */
-#define VM_WARN_ON_ONCE(cond) do {						\
+#define SHIM_WARN_ON(cond, text) do {						\
 	if (unlikely(cond)) {							\
-		printf("# %s:%d: warning: %s\n", __FILE__, __LINE__, #cond);	\
+		printf("# %s:%d: warning: %s\n", __FILE__, __LINE__, text);	\
 		fflush(stdout);							\
 		abort();							\
 	}									\
 } while (0)
 
-#define VM_WARN_ON_FOLIO(cond, folio) do {					\
-	(void)(folio);								\
-	VM_WARN_ON_ONCE(cond);							\
-} while (0)
+#define VM_WARN_ON_ONCE(cond)		SHIM_WARN_ON(cond, #cond)
+#define VM_WARN_ON_FOLIO(cond, folio)	SHIM_WARN_ON(((void)(folio), cond), #cond)
 
 #endif /* _LINUX_MMDEBUG_H */

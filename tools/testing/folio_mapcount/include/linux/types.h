@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The few definitions that the kernel's code needs in user space: what is of a
- * header of its own in the kernel, and simple, is here.
+ * header of its own in the kernel, and simple, is here. Not those of tools/include,
+ * as its types and atomics cannot be those that tests and sanitizers look into: with
+ * a few more lines, nothing is needed but the headers under test.
  */
 #ifndef _LINUX_TYPES_H
 #define _LINUX_TYPES_H
@@ -55,17 +57,8 @@ typedef unsigned long long u64;
 	__x > __y ? __x : __y;							\
 })
 
-/* One of these for each option that anybody asks for. */
-#ifdef CONFIG_64BIT
-#define IS_CONFIG_64BIT		1
-#else /* !CONFIG_64BIT */
-#define IS_CONFIG_64BIT		0
-#endif /* CONFIG_64BIT */
-#ifdef CONFIG_MM_ID
-#define IS_CONFIG_MM_ID		1
-#else /* !CONFIG_MM_ID */
-#define IS_CONFIG_MM_ID		0
-#endif /* CONFIG_MM_ID */
-#define IS_ENABLED(CONFIG_x)	IS_##CONFIG_x
+/* An option that is not set is but a name, which does not begin with 1. */
+#define IS_ENABLED(CONFIG_x)	VALUE_IS_1(CONFIG_x)
+#define VALUE_IS_1(value)	(#value[0] == '1')
 
 #endif /* _LINUX_TYPES_H */
