@@ -104,9 +104,10 @@ user := tools/testing/folio_mapcount
 test-user: deps	## the series' code in user space, by gcc and by clang
 	@for cc in gcc clang; do \
 		mkdir -p $(BUILD)/user/$$cc || exit; \
-		$(MAKE) -s -C $(user) run CC=$$cc OUT=$(BUILD)/user/$$cc || \
-			echo "not ok - $$cc: make run failed"; \
-	done | tools/lib/tap-sum.sh
+		{ $(MAKE) -s -C $(user) run CC=$$cc OUT=$(BUILD)/user/$$cc 2>&1 || \
+			echo "not ok - $$cc: make run failed"; } >$(BUILD)/user/$$cc.log & \
+	done; wait
+	@cat $(BUILD)/user/gcc.log $(BUILD)/user/clang.log | tools/lib/tap-sum.sh
 
 mutants: deps	## whether the tests in user space notice faults in the code
 	@mkdir -p $(BUILD)/mutants
