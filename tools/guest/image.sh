@@ -54,7 +54,7 @@ fetch_foreign()
 	fi
 	need_apt
 	rm -rf "$foreign" "$tmp"
-	mkdir -p "$tmp/deb" "$tmp/root" || die "$EXIT_ENV" "$BUILD: not writable"
+	mkdir -p "$tmp/deb" "$tmp/unpacked" || die "$EXIT_ENV" "$BUILD: not writable"
 	apt=$tmp/apt apt_arch=$DEB_ARCH
 	echo "image: packages for $ARCH"
 	# shellcheck disable=SC2119 # the mirror's own suite
@@ -63,10 +63,10 @@ fetch_foreign()
 	(cd "$tmp/deb" && three_times apt_private apt-get download $foreign_packages) >"$tmp/log" 2>&1 ||
 		die "$EXIT_FETCH" "a package for $DEB_ARCH cannot be had (log: $tmp/log)"
 	for deb in "$tmp"/deb/*.deb; do
-		dpkg-deb -x "$deb" "$tmp/root" || die "$EXIT_FETCH" "$deb: cannot unpack"
+		dpkg-deb -x "$deb" "$tmp/unpacked" || die "$EXIT_FETCH" "$deb: cannot unpack"
 	done
-	echo "$foreign_packages" >"$tmp/root/packages"
-	mv "$tmp/root" "$foreign"
+	echo "$foreign_packages" >"$tmp/unpacked/packages"
+	mv "$tmp/unpacked" "$foreign"
 	rm -rf "$tmp"
 }
 
