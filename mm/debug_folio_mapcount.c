@@ -67,6 +67,8 @@
 /* How long to wait for the large mapcount lock: nobody sleeps with it. */
 #define LOCK_MSECS	200
 #define LOCK_USECS	100
+/* More VMAs than that are too many to tell which of them overlap. */
+#define MAX_PLACES	4096
 #define REPORT_SIZE	SZ_512K
 /* More than what there is to tell about a single folio, and the last lines. */
 #define REPORT_RESERVE	SZ_64K
@@ -214,8 +216,17 @@ struct per_order {
 	unsigned long accounted, mapped;
 };
 
+/* Where a look has been. */
+struct place {
+	const struct mm_struct *mm;
+	unsigned long start;
+	unsigned long end;
+};
+
 struct audit {
 	struct look look, last;
+	struct place places[MAX_PLACES];
+	unsigned int nr_places;
 	unsigned long folios, differences, unstable, not_walked;
 	/* Of files, and anon. */
 	struct per_order orders[2][NR_PAGE_ORDERS];
@@ -366,6 +377,24 @@ static void found_pmd(struct folio *folio, struct page_vma_mapped_walk *pvmw,
 }
 
 /*
+ * While a VMA is split or merged, the rmap has two VMAs of an MM that contain the
+ * same addresses: before the one is made smaller, or after the other one was made
+ * larger. The anon_vma is not locked in between, and no mapcount changes, so that
+ * all looks might agree on having found the same entries twice.
+ */
+static bool been_there(const struct audit *a, const struct mm_struct *mm,
+		       unsigned long start, unsigned long end)
+{
+	unsigned int i;
+
+	for (i = 0; i < a->nr_places; i++)
+		if (a->places[i].mm == mm && a->places[i].start < end &&
+		    a->places[i].end > start)
+			return true;
+	return false;
+}
+
+/*
  * The marks are those that the page table lock protects, together with the entry.
  * What drivers map by PFN is not counted, even if it is the page cache of the file
  * that is mapped; only private pages are.
@@ -374,15 +403,31 @@ static bool look_at_vma(struct folio *folio, struct vm_area_struct *vma,
 			unsigned long address, void *arg)
 {
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, PVMW_SYNC);
+	const unsigned long end = vma_address_end(&pvmw);
+	struct audit *a = arg;
+	struct place *place;
+	bool overlaps;
 
 	if (vma_test(vma, VMA_PFNMAP_BIT) && !folio_test_anon(folio))
 		return true;
+	if (a->nr_places == MAX_PLACES)
+		return false;
+
+	overlaps = been_there(a, vma->vm_mm, address, end);
 	while (page_vma_mapped_walk(&pvmw)) {
+		if (overlaps && been_there(a, vma->vm_mm, pvmw.address,
+					   pvmw.address + PAGE_SIZE))
+			continue;
 		if (pvmw.pte)
-			found_pte(folio, &pvmw, arg);
+			found_pte(folio, &pvmw, &a->look.found);
 		else
-			found_pmd(folio, &pvmw, arg);
+			found_pmd(folio, &pvmw, &a->look.found);
 	}
+	/* The rmap lock keeps the MM, as it keeps the VMA. */
+	place = &a->places[a->nr_places++];
+	place->mm = vma->vm_mm;
+	place->start = address;
+	place->end = end;
 	return !fatal_signal_pending(current);
 }
 
@@ -507,15 +552,17 @@ static bool should_walk(struct folio *folio, const struct stored *stored)
  * The folio is locked. Returns OUTCOME_UNSTABLE if there is a difference, but not
  * for sure.
  */
-static enum outcome look_at_folio(struct folio *folio, struct look *look)
+static enum outcome look_at_folio(struct audit *a, struct folio *folio)
 {
 	struct rmap_walk_control rwc = {
 		.rmap_one = look_at_vma,
-		.arg = &look->found,
+		.arg = a,
 		.anon_lock = folio_lock_anon_vma_read,
 	};
+	struct look *look = &a->look;
 
 	memset(look, 0, sizeof(*look));
+	a->nr_places = 0;
 	look->nr_pages = folio_nr_pages(folio);
 	folio_look_begin(folio, look);
 	read_stored(folio, &look->stored);
@@ -541,7 +588,8 @@ static enum outcome look_at_folio(struct folio *folio, struct look *look)
 	if (fatal_signal_pending(current))
 		return OUTCOME_STOPPED;
 
-	look->missed = look->walked && may_miss_mappings(folio) &&
+	look->missed = look->walked &&
+		       (may_miss_mappings(folio) || a->nr_places == MAX_PLACES) &&
 		       look->found.mapcount < look->stored.sums.mapcount;
 	if (look->missed)
 		look->walked = false;
@@ -583,7 +631,7 @@ static enum outcome audit_folio(struct audit *a, struct folio *folio)
 			same = 0;
 			continue;
 		}
-		outcome = look_at_folio(folio, &a->look);
+		outcome = look_at_folio(a, folio);
 		folio_unlock(folio);
 
 		if (outcome == OUTCOME_UNSTABLE) {
