@@ -42,16 +42,18 @@ if [ "$(cat "$tree.stamp" 2>/dev/null)" != "$stamp" ]; then
 fi
 "$guest/kernel.sh" "$tree" "$2" "$kernel"
 
+# What the runner makes of the tests is not for the user to read.
+mkdir -p "$results"
 status=0
 "$BUILD/guest/guest" run --scenario "$scenario" --kernel "$kernel/arch/x86/boot/bzImage" \
-	--image "$image" --results "$results" --audit required --test folio_mapcount_audit || status=$?
+	--image "$image" --results "$results" --audit required --test folio_mapcount_audit \
+	>"$results/report" || status=$?
 # A test that failed is what is wanted; a guest that was lost or did not end says
 # nothing.
 case $status in
 "$EXIT_OK" | "$EXIT_TEST") ;;
-*)	die $status "the run is not one to judge the audit by" ;;
+*)	die $status "the run is not one to judge the audit by, see $results/report" ;;
 esac
-echo
 found=$(sed -n '/ RUN  *global.last_process /,/ok [0-9]* global.last_process/s/^[# ]*difference: //p' \
 	"$results/latest/ktap.log")
 [ "$found" = "shared: stored 1, recomputed 0" ] && status=0 || status=1
