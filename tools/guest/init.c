@@ -21,10 +21,12 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -408,6 +410,32 @@ static void run_one(int nr, struct test *t)
 	       nr, t->name, in_time && code == 4 ? " # SKIP" : "");
 }
 
+/*
+ * Large folios of init's own: after most tests, there would be nothing to audit
+ * otherwise. Each test is forked from init, and then reclaims, migrates and splits
+ * whatever it comes across. One is mapped by a PMD, one by PTEs, and one in part.
+ */
+static void map_large_folios(void)
+{
+	const size_t size = 2 << 20;
+	char *area = mmap(NULL, 4 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *mem;
+
+	if (area == MAP_FAILED)
+		return;
+	mem = (char *)(((uintptr_t)area + size - 1) & -size);
+	/* There may be no THP. */
+	if (madvise(mem, 3 * size, MADV_HUGEPAGE))
+		return;
+	memset(mem, 1, 3 * size);
+	/* Nothing for khugepaged, which the tests watch. */
+	madvise(mem, 3 * size, MADV_NOHUGEPAGE);
+	/* Changing the protection of a single page splits the PMD. */
+	mprotect(mem + size, 4096, PROT_READ);
+	mprotect(mem + size, 4096, PROT_READ | PROT_WRITE);
+	munmap(mem + 2 * size + size / 2, size / 2);
+}
+
 int main(void)
 {
 	char *setup[] = { "/etc/guest/setup", NULL };
@@ -426,6 +454,7 @@ int main(void)
 		if (!want_shell)
 			power_off();
 	}
+	map_large_folios();
 	mark("ready", 0, "setup");
 	report("#! ready");
 	if (want_shell) {
