@@ -67,7 +67,7 @@
 /* How long to wait for the large mapcount lock: nobody sleeps with it. */
 #define LOCK_MSECS	200
 #define LOCK_USECS	100
-/* More VMAs than that are too many to tell which of them overlap. */
+/* Mappings by more VMAs than that are too many to tell which of those overlap. */
 #define MAX_PLACES	4096
 #define REPORT_SIZE	SZ_512K
 /* More than what there is to tell about a single folio, and the last lines. */
@@ -194,7 +194,9 @@ struct look {
 	unsigned int nr_pages;
 	int changes;
 	int moves;
-	/* Everything was found that the rmap can find, but that is not all. */
+	/* More VMAs map it than we look at. */
+	bool cut;
+	/* What was found is not all there is, and that need not be wrong. */
 	bool missed;
 	bool walked;
 	struct stored stored;
@@ -216,7 +218,7 @@ struct per_order {
 	unsigned long accounted, mapped;
 };
 
-/* Where a look has been. */
+/* Where a look has found something. */
 struct place {
 	const struct mm_struct *mm;
 	unsigned long start;
@@ -380,7 +382,8 @@ static void found_pmd(struct folio *folio, struct page_vma_mapped_walk *pvmw,
  * While a VMA is split or merged, the rmap has two VMAs of an MM that contain the
  * same addresses: before the one is made smaller, or after the other one was made
  * larger. The anon_vma is not locked in between, and no mapcount changes, so that
- * all looks might agree on having found the same entries twice.
+ * all looks might agree on having found the same entries twice. With files, that is
+ * done under one hold of the i_mmap lock.
  */
 static bool been_there(const struct audit *a, const struct mm_struct *mm,
 		       unsigned long start, unsigned long end)
@@ -405,24 +408,31 @@ static bool look_at_vma(struct folio *folio, struct vm_area_struct *vma,
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, PVMW_SYNC);
 	const unsigned long end = vma_address_end(&pvmw);
 	struct audit *a = arg;
+	const unsigned int mapcount = a->look.found.mapcount;
 	struct place *place;
 	bool overlaps;
 
 	if (vma_test(vma, VMA_PFNMAP_BIT) && !folio_test_anon(folio))
 		return true;
-	if (a->nr_places == MAX_PLACES)
-		return false;
 
 	overlaps = been_there(a, vma->vm_mm, address, end);
 	while (page_vma_mapped_walk(&pvmw)) {
-		if (overlaps && been_there(a, vma->vm_mm, pvmw.address,
-					   pvmw.address + PAGE_SIZE))
+		const unsigned long size = pvmw.pte ? PAGE_SIZE : PMD_SIZE;
+
+		if (overlaps && been_there(a, vma->vm_mm, pvmw.address, pvmw.address + size))
 			continue;
+		if (a->nr_places == MAX_PLACES) {
+			a->look.cut = true;
+			page_vma_mapped_walk_done(&pvmw);
+			return false;
+		}
 		if (pvmw.pte)
 			found_pte(folio, &pvmw, &a->look.found);
 		else
 			found_pmd(folio, &pvmw, &a->look.found);
 	}
+	if (a->look.found.mapcount == mapcount)
+		return !fatal_signal_pending(current);
 	/* The rmap lock keeps the MM, as it keeps the VMA. */
 	place = &a->places[a->nr_places++];
 	place->mm = vma->vm_mm;
@@ -588,8 +598,7 @@ static enum outcome look_at_folio(struct audit *a, struct folio *folio)
 	if (fatal_signal_pending(current))
 		return OUTCOME_STOPPED;
 
-	look->missed = look->walked &&
-		       (may_miss_mappings(folio) || a->nr_places == MAX_PLACES) &&
+	look->missed = look->walked && (may_miss_mappings(folio) || look->cut) &&
 		       look->found.mapcount < look->stored.sums.mapcount;
 	if (look->missed)
 		look->walked = false;

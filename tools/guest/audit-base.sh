@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Show that the audit is not blind: on the base kernel, with nothing but the audit
-# added to it, it has to find what the base does not know, and nothing else.
+# Show that the audit is not blind: on the base kernel, with the audit added to it, it
+# has to find one thing that the base does not know, and nothing else.
 #
 #	audit-base.sh TREE SCENARIO IMAGE
 #
@@ -60,4 +60,6 @@ found=$(sed -n '/ RUN  *global.last_process /,/ok [0-9]* global.last_process/s/^
 tap_result $status "on the base, the audit found, of the last process: ${found:-nothing}"
 grep -qE '^[# ]*not ok [0-9]+ global.last_process' "$results/latest/ktap.log" && status=0 || status=1
 tap_result $status "on the base, the selftest failed for that"
+grep -q '^audit: folios [0-9]*, differences 0, ' "$results/report" && status=0 || status=1
+tap_result $status "on the base, the audit found nothing after that"
 tap_end || exit "$EXIT_TEST"

@@ -1161,12 +1161,13 @@ TEST_F_TIMEOUT(folio_mapcount_audit_once, under_load, 600)
 	unsigned long folios = 0, unstable = 0;
 	int i, op, audits, missing, status;
 	pid_t pids[NR_WORKERS];
-	struct audit audit;
+	struct audit audit, alone;
 
 	ASSERT_NE(shared, MAP_FAILED);
 	/* Our folio stays as it is: the workers do not map it, nobody reclaims it. */
 	ASSERT_EQ(madvise(self->mem, self->size, MADV_DONTFORK), 0);
 	ASSERT_EQ(mlock(self->mem, self->size), 0);
+	ASSERT_EQ(read_stable_audit(&alone), 0);
 	ksft_print_msg("seed: %d\n", SEED);
 	for (i = 0; i < NR_WORKERS; i++) {
 		pids[i] = fork();
@@ -1196,6 +1197,8 @@ TEST_F_TIMEOUT(folio_mapcount_audit_once, under_load, 600)
 		ksft_print_msg("never done: %s\n", op_names[missing]);
 	EXPECT_EQ(missing, NR_OPS);
 	EXPECT_GE(audits, NR_AUDITS);
+	/* Some of those that the workers have mapped. */
+	EXPECT_GT(folios, audits * alone.folios);
 	/* What is unstable has not been audited. */
 	EXPECT_LT(unstable, folios / 2);
 
