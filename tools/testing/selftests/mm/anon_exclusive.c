@@ -393,11 +393,13 @@ static void *reclaimer(void *arg)
 	while (!atomic_load(&stop)) {
 		const unsigned int first = rnd(&state) % nr_pages;
 		const unsigned int nr = 1 + rnd(&state) % (nr_pages - first);
-		char *addr = region[rnd(&state) % 2] + first * pagesize;
+		char *start = region[rnd(&state) % 2];
 
-		/* Only the latter reclaims what children have mapped, too. */
-		if (fd < 0 || rnd(&state) % 2)
-			madvise(addr, nr * pagesize, MADV_PAGEOUT);
+		/* Only memory.reclaim reclaims what children have mapped, too. */
+		if (rnd(&state) % 2)
+			madvise(start + first * pagesize, nr * pagesize, MADV_PAGEOUT);
+		else if (fd < 0)
+			madvise(start, nr_pages * pagesize, MADV_PAGEOUT);
 		else if (write(fd, amount, strlen(amount)) < 0 && errno != EAGAIN)
 			fail("memory.reclaim", 0, errno, 0);
 		atomic_store(&done[OP_RECLAIM], nr_swapped_out() - before);

@@ -1086,31 +1086,33 @@ static unsigned long count_ops(const struct shared *shared, enum op op)
 	return count;
 }
 
-/* The value in the line of a file in /proc that begins like that, or 0. */
-static unsigned long read_proc_line(const char *path, const char *name)
+/* The value in the line of a file in /proc that begins like that, or -1. */
+static long read_proc_line(const char *path, const char *name)
 {
-	unsigned long value = 0;
+	long value = -1;
 	char line[128];
 	FILE *file = fopen(path, "r");
 
 	if (!file)
-		return 0;
+		return -1;
 	while (fgets(line, sizeof(line), file))
 		if (!strncmp(line, name, strlen(name)))
-			value = strtoul(line + strlen(name), NULL, 10);
+			value = strtol(line + strlen(name), NULL, 10);
 	fclose(file);
 	return value;
 }
 
-/* Since boot. */
-static unsigned long pages_swapped_out(void)
+/* Since boot, or -1 if the kernel does not count such things. */
+static long pages_swapped_out(void)
 {
-	return read_proc_line("/proc/vmstat", "pswpout ") +
-	       read_proc_line("/proc/vmstat", "zswpout ");
+	const long swap = read_proc_line("/proc/vmstat", "pswpout ");
+	const long zswap = read_proc_line("/proc/vmstat", "zswpout ");
+
+	return swap < 0 || zswap < 0 ? swap : swap + zswap;
 }
 
 /* The first operation that was never done, or NR_OPS. */
-static enum op missing_op(const struct shared *shared, unsigned long swapped_out_before)
+static enum op missing_op(const struct shared *shared, long swapped_out_before)
 {
 	enum op op;
 
@@ -1118,8 +1120,9 @@ static enum op missing_op(const struct shared *shared, unsigned long swapped_out
 		if (!count_ops(shared, op))
 			return op;
 		/* That succeeds, even if there is no swap. */
-		if (op == OP_PAGEOUT && pages_swapped_out() == swapped_out_before &&
-		    read_proc_line("/proc/meminfo", "SwapTotal:"))
+		if (op == OP_PAGEOUT && swapped_out_before >= 0 &&
+		    pages_swapped_out() == swapped_out_before &&
+		    read_proc_line("/proc/meminfo", "SwapTotal:") > 0)
 			return op;
 	}
 	return NR_OPS;
@@ -1155,7 +1158,7 @@ TEST_F_TIMEOUT(folio_mapcount_audit_once, under_load, 600)
 {
 	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	const unsigned long swapped_out = pages_swapped_out();
+	const long swapped_out = pages_swapped_out();
 	const time_t end = now_seconds() + LOAD_SECONDS;
 	const pid_t parent = getpid();
 	unsigned long folios = 0, unstable = 0;
@@ -1188,6 +1191,8 @@ TEST_F_TIMEOUT(folio_mapcount_audit_once, under_load, 600)
 		EXPECT_EQ(audit.expected, wrong);
 		folios += audit.folios;
 		unstable += audit.unstable;
+		/* That we are alive. */
+		ksft_print_msg("%lu folios, %lu unstable\n", audit.folios, audit.unstable);
 		/* One that has failed is not going to do what is missing. */
 		if (waitpid(-1, &status, WNOHANG) || now_seconds() > end)
 			break;
@@ -1210,7 +1215,7 @@ TEST_F_TIMEOUT(folio_mapcount_audit_once, under_load, 600)
 	ksft_print_msg("%d audits, %lu folios, %lu unstable\n", audits, folios, unstable);
 	for (op = 0; op < NR_OPS; op++)
 		ksft_print_msg("%s: %lu\n", op_names[op], count_ops(shared, op));
-	ksft_print_msg("pages swapped out: %lu\n", pages_swapped_out() - swapped_out);
+	ksft_print_msg("pages swapped out: %ld\n", pages_swapped_out() - swapped_out);
 	ASSERT_EQ(read_stable_audit(&audit), 0);
 	ASSERT_EQ(audit.differences, 0);
 }
