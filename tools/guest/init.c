@@ -434,6 +434,8 @@ static void map_large_folios(void)
 	mprotect(mem + size, 4096, PROT_READ);
 	mprotect(mem + size, 4096, PROT_READ | PROT_WRITE);
 	munmap(mem + 2 * size + size / 2, size / 2);
+	/* That one may be swapped out, and come back as small folios. */
+	mlock(mem, 2 * size);
 }
 
 int main(void)
