@@ -740,6 +740,7 @@ FIXTURE_SETUP(folio_mapcount_audit_once)
 	ASSERT_GE(corrupt_fd, 0);
 	self->size = pmdsize;
 	reason = make_pte_mapped_folio(&self->mem);
+	ASSERT_NE(self->mem, NULL);
 	if (reason)
 		SKIP(return, "%s", reason);
 }
@@ -760,10 +761,11 @@ TEST(last_process)
 	struct test_folio first = {}, last = {};
 	struct audit audit;
 	const char *reason;
-	char *mem;
+	char *mem = NULL;
 
 	reason = make_pte_mapped_folio(&mem);
 	no_more_folios();
+	ASSERT_NE(mem, NULL);
 	if (reason)
 		SKIP(return, "%s", reason);
 	first.child = fork_child(mem, pmdsize, &first.pipefd);
