@@ -7,7 +7,7 @@ SCENARIO ?= default
 own_tests := folio_mapcount folio_mapcount_audit anon_exclusive
 # By the environment, not as overrides: a kernel Makefile may use the same name.
 MAKEOVERRIDES :=
-export BUILD SCENARIO T EACH DURATION KERNEL_TARBALL KERNEL_SRC FORCE FROM
+export BUILD SCENARIO T EACH DURATION MIB REPEAT ONLY RUNS KERNEL_TARBALL KERNEL_SRC FORCE FROM
 
 series := tools/series/series.sh
 guest := tools/guest
@@ -28,7 +28,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run test baseline compare kunit kunit-32 selftests shell tree kernel image \
 	image-path fetch import base-tree export check-runner check-tools fails-on-base \
-	check-series build-each checkpatch test-user mutants model torture matrix audit-base \
+	check-series build-each checkpatch test-user mutants model torture matrix audit-base bench bench-kernels bench-native \
+	bench-compare \
 	mail deps runner recheck clean distclean kernel-patched kernel-base image-patched image-base
 
 help:	## this list
@@ -69,6 +70,27 @@ torture: kernel-patched image-patched	## stress of all kinds, then an audit; DUR
 
 audit-base: image-patched base-tree	## the audit on the base: it has to find differences
 	@$(guest)/audit-base.sh $(tree_base) $(SCENARIO) $(call image_dir,patched)
+
+bench_image := arch/x86/boot/bzImage
+bench_out := $(results)/bench
+bench-kernels:
+	@$(MAKE) kernel-base kernel-patched SCENARIO=bench
+	@$(MAKE) kernel-base SCENARIO=bench-nopm
+
+bench: bench-kernels	## what the series costs: base, NO_PAGE_MAPCOUNT, series; MIB=64 REPEAT=3 ONLY=fork/2M-ptes
+	@tools/bench/bench.sh $(bench_out) base=$(BUILD)/kernel/base-bench/$(bench_image) \
+		nopm=$(BUILD)/kernel/base-bench-nopm/$(bench_image) \
+		series=$(BUILD)/kernel/patched-bench/$(bench_image)
+	@tools/bench/report.sh $(bench_out) $(if $(ONLY)$(filter-out 64,$(MIB)),,results)
+
+bench-native: bench-kernels	## the rmap functions alone, in user space, by order: ns per folio; RUNS=7
+	@tools/bench/native/run.sh $(bench_out) base=$(BUILD)/kernel/base-bench \
+		nopm=$(BUILD)/kernel/base-bench-nopm series=$(BUILD)/kernel/patched-bench
+	@mkdir -p results && cp $(bench_out)/native.csv $(bench_out)/native.txt results
+
+bench-compare: deps	## the same of two kernels of your own: A=bzImage B=bzImage
+	@tools/bench/bench.sh $(BUILD)/results/bench-compare a=$(A) b=$(B)
+	@tools/bench/report.sh $(BUILD)/results/bench-compare
 
 fails-on-base: kernel-base image-patched	## the series' own selftests on the base: how many cases fail
 	@$(call guest_run,base,folio_mapcount,patched)

@@ -71,3 +71,28 @@ apt_update()
 	done < <(apt_mirrors)
 	return 1
 }
+
+# fetch_packages DIR ARCH PACKAGE...: what is in these, without what they depend on,
+# in DIR; nothing is done if it is there already.
+fetch_packages()
+{
+	local dir=$1 tmp=$1.tmp deb
+
+	apt_arch=$2
+	shift 2
+	[ "$(cat "$dir/packages" 2>/dev/null)" != "$*" ] || return 0
+	need_apt
+	rm -rf "$dir" "$tmp"
+	mkdir -p "$tmp/deb" "$tmp/unpacked" || die "$EXIT_ENV" "$tmp: not writable"
+	apt=$tmp/apt
+	# shellcheck disable=SC2119 # the mirror's own suite
+	apt_update || die "$EXIT_FETCH" "no Debian mirror of this machine's apt configuration serves $apt_arch"
+	(cd "$tmp/deb" && three_times apt_private apt-get download "$@") >"$tmp/log" 2>&1 ||
+		die "$EXIT_FETCH" "a package for $apt_arch cannot be had (log: $tmp/log)"
+	for deb in "$tmp"/deb/*.deb; do
+		dpkg-deb -x "$deb" "$tmp/unpacked" || die "$EXIT_FETCH" "$deb: cannot unpack"
+	done
+	echo "$*" >"$tmp/unpacked/packages"
+	mv "$tmp/unpacked" "$dir"
+	rm -rf "$tmp"
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The init of a guest that measures: fixed work between two markers, for a plugin of
+ * QEMU to count what it takes. A line "row ..." for each pair of markers says what
+ * it was; the last line is "end", or what went wrong.
+ *
+ * On the boot line: bench.mib=, bench.repeat=, bench.only=CASE[/BACKING].
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define FILE_NAME	"/mnt/file"
+#define KPF_HEAD	15
+#define KPF_TAIL	16
+
+static const struct backing backings[] = {
+	{ "order0", 4, ANON },
+	{ "16K", 16, ANON },
+	{ "64K", 64, ANON },
+	{ "256K", 256, ANON },
+	{ "2M-ptes", 2048, ANON, .by_ptes = true },
+	{ "2M-pmds", 2048, ANON },
+	{ "shmem-64K", 64, SHMEM },
+	{ "shmem-2M", 2048, SHMEM },
+	{ "file", 0, FILES },
+}, orders[] = {
+	{ "order0", 4, ANON },
+	{ "16K", 16, ANON },
+	{ "32K", 32, ANON },
+	{ "64K", 64, ANON },
+	{ "128K", 128, ANON },
+	{ "256K", 256, ANON },
+	{ "512K", 512, ANON },
+	{ "1M", 1024, ANON },
+	{ "2M", 2048, ANON, .by_ptes = true },
+}, shared[] = {
+	{ "64K", 64, ANON },
+	{ "2M-ptes", 2048, ANON, .by_ptes = true },
+	{ "2M-pmds", 2048, ANON },
+}, nothing = { "nothing", 0, ANON };
+
+static const struct bench_case *const cases[] = {
+	&touch_case, &fork_case, &child_exit_case, &cow_alive_case, &cow_gone_case,
+	&split_case, &mprotect_case, &dontneed_case, &mremap_case, &pageout_case,
+	&swapin_case, &migrate_case, &munmap_case, &exit_case,
+}, *const growing[] = {
+	&fork_case, &child_exit_case, &cow_gone_case, &munmap_case,
+}, *const sharing[] = {
+	&fork_case, &child_exit_case,
+};
+
+static size_t mib = 64;
+static int repeat = 3;
+static char only_case[32], only_backing[32];
+
+void die(const char *what)
+{
+	printf("failed: %s: %s\n", what, strerror(errno));
+	fflush(stdout);
+	_exit(1);
+}
+
+static void put(const char *file, const char *text)
+{
+	int fd = open(file, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		die(file);
+	close(fd);
+}
+
+/* Files are only read: what a write to them takes is the file system's. */
+void touch(struct area *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->size; i += PAGE) {
+		if (a->backing->kind == FILES)
+			*(volatile char *)(a->p + i);
+		else
+			*(volatile char *)(a->p + i) = 1;
+	}
+}
+
+static void get_area(struct area *a)
+{
+	int flags = a->backing->kind == ANON ? MAP_PRIVATE | MAP_ANONYMOUS :
+		    a->backing->kind == SHMEM ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
+	char *p;
+
+	if (!a->size)
+		return;
+	/* A PMD's worth of what nobody maps on either side. */
+	p = mmap(NULL, a->size + 3 * PMD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		die("mmap");
+	a->p = (char *)(((uintptr_t)p + 2 * PMD - 1) & ~(PMD - 1));
+	a->fd = -1;
+	if (a->backing->kind == FILES) {
+		a->fd = open(FILE_NAME, O_RDWR);
+		if (a->fd < 0)
+			die(FILE_NAME);
+	}
+	if (mmap(a->p, a->size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, a->fd, 0) != a->p)
+		die("mmap");
+}
+
+static uint64_t read_u64(const char *file, uint64_t index)
+{
+	int fd = open(file, O_RDONLY);
+	uint64_t value;
+
+	if (fd < 0 || pread(fd, &value, 8, index * 8) != 8)
+		die(file);
+	close(fd);
+	return value;
+}
+
+static bool page_has(const char *p, int flag)
+{
+	uint64_t entry = read_u64("/proc/self/pagemap", (uintptr_t)p / PAGE);
+
+	if (!(entry >> 63))
+		die("not mapped");
+	return read_u64("/proc/kpageflags", entry & ((1ull << 55) - 1)) >> flag & 1;
+}
+
+/* A number is worth nothing if the folios are not those that its row says. */
+static void check_folio(const char *p, size_t size)
+{
+	bool good;
+
+	if (size == PAGE)
+		good = !page_has(p, KPF_HEAD) && !page_has(p, KPF_TAIL);
+	else
+		good = page_has(p, KPF_HEAD) && page_has(p + size - PAGE, KPF_TAIL) &&
+		       page_has(p + size / 2, KPF_TAIL);
+	errno = 0;
+	if (!good)
+		die("folios of another size");
+}
+
+void populate(struct area *a)
+{
+	size_t i, folio = a->backing->kib * 1024ul;
+
+	touch(a);
+	for (i = 0; a->backing->by_ptes && i < a->size; i += PMD) {
+		if (mprotect(a->p + i, PAGE, PROT_READ) ||
+		    mprotect(a->p + i, PAGE, PROT_READ | PROT_WRITE))
+			die("mprotect");
+	}
+	for (i = 0; folio && i < a->size; i += PMD)
+		check_folio(a->p + i, folio);
+}
+
+/* Pipes that end a child, and that say that it has begun to wait for that. */
+static int life[2], ready[2];
+
+void start_child(struct area *a, void (*first)(struct area *a))
+{
+	char byte = 0;
+
+	a->child = fork();
+	if (a->child < 0)
+		die("fork");
+	if (a->child)
+		return;
+	close(life[1]);
+	if (first)
+		first(a);
+	if (write(ready[1], &byte, 1) != 1 || read(life[0], &byte, 1) != 0)
+		_exit(1);
+	_exit(0);
+}
+
+void end_child(struct area *a)
+{
+	int status;
+
+	close(life[1]);
+	if (waitpid(a->child, &status, 0) != a->child || status)
+		die("child");
+}
+
+static void await_child(void)
+{
+	char byte;
+
+	if (read(ready[0], &byte, 1) != 1)
+		die("child");
+}
+
+static long faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt + usage.ru_majflt;
+}
+
+static void once(const struct bench_case *c, struct area *a)
+{
+	int sharing[2];
+	long before, after;
+
+	get_area(a);
+	if (c->populated && a->size)
+		populate(a);
+	if (pipe(ready) || pipe(sharing))
+		die("pipe");
+	for (int i = 0; i < a->sharers; i++) {
+		/* They end when this process has ended. */
+		memcpy(life, sharing, sizeof(life));
+		start_child(a, NULL);
+		await_child();
+	}
+	a->child = 0;
+	close(sharing[0]);
+	if (pipe(life))
+		die("pipe");
+	if (c->prepare)
+		c->prepare(a);
+	if (a->child)
+		await_child();
+	before = faults();
+	BENCH_MARK(MARKER_BEGIN);
+	c->run(a);
+	BENCH_MARK(MARKER_END);
+	after = faults();
+	printf("row %s %s %u %zu %d %ld\n", c->name, a->backing->name, a->backing->kib,
+	       a->size >> 20, a->sharers, after - before);
+	fflush(stdout);
+}
+
+static void repeated(const struct bench_case *c, const struct backing *b, size_t size, int sharers)
+{
+	char file[128], name[32];
+	int status;
+
+	if ((*only_case && strcmp(only_case, c->name)) ||
+	    (*only_backing && strcmp(only_backing, b->name) && b != &nothing))
+		return;
+	if (!(c->kinds & 1 << b->kind) || (c->fits && !c->fits(b)))
+		return;
+	for (unsigned int kib = 16; kib <= 2048; kib *= 2) {
+		sprintf(name, "hugepages-%ukB/", kib);
+		sprintf(file, THP "%senabled", name);
+		put(file, kib == b->kib && b->kind == ANON ? "always" : "never");
+		sprintf(file, THP "%sshmem_enabled", name);
+		put(file, kib == b->kib && b->kind == SHMEM ? "always" : "never");
+	}
+	for (int i = 0; i < repeat; i++) {
+		struct area a = { .backing = b, .size = size, .sharers = sharers };
+		pid_t pid = fork();
+
+		if (pid < 0)
+			die("fork");
+		if (!pid) {
+			once(c, &a);
+			_exit(0);
+		}
+		if (waitpid(pid, &status, 0) != pid || status) {
+			errno = 0;
+			die("a case");
+		}
+		/* Its children that are left end with it; this is their init. */
+		while (waitpid(-1, NULL, 0) > 0)
+			;
+	}
+}
+
+static void make_swap(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		execl("/busybox", "mkswap", "/dev/zram0", NULL);
+		_exit(1);
+	}
+	if (waitpid(pid, &status, 0) != pid || status || swapon("/dev/zram0", 0))
+		die("swapon");
+}
+
+static void make_file(size_t size)
+{
+	static char block[2 << 20];
+	int fd = open(FILE_NAME, O_RDWR | O_CREAT, 0600);
+
+	if (fd < 0)
+		die(FILE_NAME);
+	memset(block, 1, sizeof(block));
+	for (size_t i = 0; i < size; i += sizeof(block)) {
+		if (write(fd, block, sizeof(block)) != sizeof(block))
+			die(FILE_NAME);
+	}
+	fsync(fd);
+	close(fd);
+}
+
+static void options(void)
+{
+	char line[1024] = "", *word;
+	int fd = open("/proc/cmdline", O_RDONLY);
+
+	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0)
+		die("/proc/cmdline");
+	close(fd);
+	for (word = strtok(line, " \n"); word; word = strtok(NULL, " \n")) {
+		sscanf(word, "bench.mib=%zu", &mib);
+		sscanf(word, "bench.repeat=%d", &repeat);
+		sscanf(word, "bench.only=%31[^/]/%31s", only_case, only_backing);
+	}
+}
+
+static void setup(void)
+{
+	static const char *const dirs[] = { "/dev", "/proc", "/sys", "/mnt" };
+	char size[32];
+
+	for (unsigned int i = 0; i < sizeof(dirs) / sizeof(*dirs); i++)
+		mkdir(dirs[i], 0755);
+	if (mount("dev", "/dev", "devtmpfs", 0, ""))
+		die("mount");
+	/* There is no /dev/console before that. */
+	for (int fd = 0; fd < 3; fd++)
+		dup2(open("/dev/console", O_RDWR), fd);
+	if (mount("proc", "/proc", "proc", 0, "") ||
+	    mount("sys", "/sys", "sysfs", 0, ""))
+		die("mount");
+	options();
+	if (mount("/dev/vda", "/mnt", "xfs", 0, ""))
+		die("mount xfs");
+	put(THP "defrag", "always");
+	put(THP "khugepaged/scan_sleep_millisecs", "1000000000");
+	put("/proc/sys/vm/compaction_proactiveness", "0");
+	sprintf(size, "%zuM", 4 * mib);
+	put("/sys/block/zram0/disksize", size);
+	make_swap();
+	make_file(mib << 20);
+}
+
+int main(void)
+{
+	size_t size;
+
+	setup();
+	size = mib << 20;
+	for (unsigned int c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
+		if (cases[c]->fixed)
+			repeated(cases[c], &nothing, 0, 0);
+		for (unsigned int b = 0; b < sizeof(backings) / sizeof(*backings); b++)
+			repeated(cases[c], &backings[b], size, 0);
+	}
+	printf("part orders\n");
+	for (unsigned int c = 0; c < sizeof(growing) / sizeof(*growing); c++) {
+		for (unsigned int b = 0; b < sizeof(orders) / sizeof(*orders); b++)
+			repeated(growing[c], &orders[b], size, 0);
+	}
+	printf("part sharers\n");
+	for (unsigned int c = 0; c < sizeof(sharing) / sizeof(*sharing); c++) {
+		for (int sharers = 1; sharers <= 64; sharers *= 2) {
+			repeated(sharing[c], &nothing, 0, sharers);
+			for (unsigned int b = 0; b < sizeof(shared) / sizeof(*shared); b++)
+				repeated(sharing[c], &shared[b], size / 8 & ~(PMD - 1), sharers);
+		}
+	}
+	printf("end\n");
+	fflush(stdout);
+	reboot(RB_POWER_OFF);
+	return 0;
+}
