@@ -29,7 +29,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help run test baseline compare kunit kunit-32 selftests shell tree kernel image \
 	image-path fetch import base-tree export check-runner check-tools fails-on-base \
 	check-series build-each checkpatch test-user mutants model torture matrix audit-base bench bench-kernels bench-native \
-	bench-compare \
+	bench-redis bench-compare \
 	mail deps runner recheck clean distclean kernel-patched kernel-base image-patched image-base
 
 help:	## this list
@@ -73,20 +73,23 @@ audit-base: image-patched base-tree	## the audit on the base: it has to find dif
 
 bench_image := arch/x86/boot/bzImage
 bench_out := $(results)/bench
+bench_three = $(patsubst %,%/$(bench_image),base=$(BUILD)/kernel/base-bench \
+	nopm=$(BUILD)/kernel/base-bench-nopm series=$(BUILD)/kernel/patched-bench)
 bench-kernels:
 	@$(MAKE) kernel-base kernel-patched SCENARIO=bench
 	@$(MAKE) kernel-base SCENARIO=bench-nopm
 
 bench: bench-kernels	## what the series costs: base, NO_PAGE_MAPCOUNT, series; MIB=64 REPEAT=3 ONLY=fork/2M-ptes
-	@tools/bench/bench.sh $(bench_out) base=$(BUILD)/kernel/base-bench/$(bench_image) \
-		nopm=$(BUILD)/kernel/base-bench-nopm/$(bench_image) \
-		series=$(BUILD)/kernel/patched-bench/$(bench_image)
+	@tools/bench/bench.sh $(bench_out) $(bench_three)
 	@tools/bench/report.sh $(bench_out) $(if $(ONLY)$(filter-out 64,$(MIB)),,results)
 
 bench-native: bench-kernels	## the rmap functions alone, in user space, by order: ns per folio; RUNS=7
-	@tools/bench/native/run.sh $(bench_out) base=$(BUILD)/kernel/base-bench \
-		nopm=$(BUILD)/kernel/base-bench-nopm series=$(BUILD)/kernel/patched-bench
+	@tools/bench/native/run.sh $(bench_out) $(bench_three:/$(bench_image)=)
 	@mkdir -p results && cp $(bench_out)/native.csv $(bench_out)/native.txt results
+
+bench-redis: bench-kernels	## a Redis server that saves itself, on the three kernels; MIB=256
+	@tools/bench/redis/redis.sh $(bench_out) $(bench_three)
+	@mkdir -p results && cp $(bench_out)/redis.csv $(bench_out)/redis.txt results
 
 bench-compare: deps	## the same of two kernels of your own: A=bzImage B=bzImage
 	@tools/bench/bench.sh $(BUILD)/results/bench-compare a=$(A) b=$(B)

@@ -67,11 +67,7 @@ run()
 		die "$EXIT_TEST" "$name: the plugin and the guest do not agree on the number of rows"
 }
 
-for kernel; do
-	start=$SECONDS
-	run "${kernel%%=*}" "${kernel#*=}"
-	say "${kernel%%=*}: $(($(wc -l <"$out/raw-${kernel%%=*}.csv") - 1)) rows, $((SECONDS - start)) s"
-done
+run_all "$@"
 
 # The least of the repetitions.
 for kernel; do

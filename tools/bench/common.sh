@@ -53,3 +53,23 @@ run_guest()
 	grep -aq '^end' "$out/$name.console" ||
 		die "$EXIT_LOST" "$name: $(grep -a '^failed' "$out/$name.console" || echo 'the guest ended early') ($out/$name.console)"
 }
+
+# run_all NAME=KERNEL...: run() for each, at the same time: what is counted does not
+# depend on what else the machine does.
+run_all()
+{
+	local kernel pid status=0 pids=()
+
+	for kernel; do
+		(
+			start=$SECONDS
+			run "${kernel%%=*}" "${kernel#*=}"
+			say "${kernel%%=*}: $((SECONDS - start)) s"
+		) &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid" || status=$?
+	done
+	[ $status -eq 0 ] || exit $status
+}

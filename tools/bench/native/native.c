@@ -28,10 +28,10 @@ enum { FORK, CHILD, PARENT, PHASES };
 
 /*
  * What the kernel has per CPU, at the addresses that %gs: adds to; a thread has a
- * copy of its own. It must not be known to the compiler what is in there.
+ * copy of its own.
  */
 struct per_cpu {
-	unsigned int preempt_count;
+	unsigned long preempt_count;
 	char rest[1 << 14];
 } __attribute__((aligned(4096)));
 struct per_cpu native_per_cpu;
@@ -118,7 +118,9 @@ static void *work(void *arg)
 		die("no memory");
 	memset(own, 0, sizeof(*own));
 	/* Upside down: nobody wants to schedule. */
-	own->preempt_count = 1u << 31;
+	own->preempt_count = 1ul << 63;
+	/* The compiler does not see that it gets used. */
+	asm volatile("" : : "r" (own) : "memory");
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, (char *)own - (char *)&native_per_cpu))
 		die("arch_prctl");
 

@@ -47,6 +47,12 @@ void native_new_folio(void *p, unsigned int order, int thread)
 	}
 	__folio_set_swapbacked(page_folio(page));
 	folio_add_new_anon_rmap(page_folio(page), &vmas[2 * thread], 0, RMAP_EXCLUSIVE);
+	if (order < HPAGE_PMD_ORDER)
+		return;
+	/* That was as by a PMD, which gets split now. */
+	folio_add_anon_rmap_ptes(page_folio(page), page, HPAGE_PMD_NR, &vmas[2 * thread], 0,
+				 RMAP_EXCLUSIVE);
+	folio_remove_rmap_pmd(page_folio(page), page, &vmas[2 * thread]);
 }
 
 /* What fork() does of rmap's for all PTEs of the folio. Returns whether it could. */

@@ -41,11 +41,11 @@ cp "$(command -v busybox)" "$root/busybox"
 cp "$bench/redis/init" "$root/init"
 pack_initramfs "$root" "$work/redis.cpio"
 
-for kernel; do
-	name=${kernel%%=*} start=$SECONDS
-	run_guest "redis-$name" "${kernel#*=}" "$work/redis.cpio" $((mib * 6)) "bench.mib=$mib"
-	say "$name: $((SECONDS - start)) s"
-done
+run()
+{
+	run_guest "redis-$1" "$2" "$work/redis.cpio" $((mib * 6)) "bench.mib=$mib"
+}
+run_all "$@"
 
 # What happened between two states is of more interest than the states.
 for kernel; do
