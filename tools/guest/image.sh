@@ -45,37 +45,14 @@ foreign=$BUILD/foreign/$DEB_ARCH
 foreign_packages="busybox-static bash-static coreutils sed
 	libc6 libacl1 libattr1 libgmp10 libpcre2-8-0 libselinux1
 	libcap-dev libnuma-dev liburing-dev"
-fetch_foreign()
-{
-	local tmp=$foreign.tmp deb
-
-	if [ -f "$foreign/packages" ] && [ "$(cat "$foreign/packages")" = "$foreign_packages" ]; then
-		return
-	fi
-	need_apt
-	rm -rf "$foreign" "$tmp"
-	mkdir -p "$tmp/deb" "$tmp/unpacked" || die "$EXIT_ENV" "$BUILD: not writable"
-	apt=$tmp/apt apt_arch=$DEB_ARCH
-	echo "image: packages for $ARCH"
-	# shellcheck disable=SC2119 # the mirror's own suite
-	apt_update || die "$EXIT_FETCH" "no Debian mirror of this machine's apt configuration serves $DEB_ARCH"
-	# shellcheck disable=SC2086 # a list
-	(cd "$tmp/deb" && three_times apt_private apt-get download $foreign_packages) >"$tmp/log" 2>&1 ||
-		die "$EXIT_FETCH" "a package for $DEB_ARCH cannot be had (log: $tmp/log)"
-	for deb in "$tmp"/deb/*.deb; do
-		dpkg-deb -x "$deb" "$tmp/unpacked" || die "$EXIT_FETCH" "$deb: cannot unpack"
-	done
-	echo "$foreign_packages" >"$tmp/unpacked/packages"
-	mv "$tmp/unpacked" "$foreign"
-	rm -rf "$tmp"
-}
 
 # $root: where the guest's programs and libraries come from.
 if [ "$ARCH" = x86_64 ]; then
 	need nice:coreutils bash-static:bash-static
 	root=
 else
-	fetch_foreign
+	# shellcheck disable=SC2086 # a list
+	fetch_packages "$foreign" "$DEB_ARCH" $foreign_packages
 	root=$foreign
 fi
 # in_root NAME...: the first of them that is there.

@@ -56,6 +56,7 @@ three_times()
 
 # apt_update [SUITE]: the package lists of SUITE, or of each mirror's own, from
 # the first mirror that serves them; that one is $apt_uri.
+# shellcheck disable=SC2120 # not all who source this have a suite
 apt_update()
 {
 	local suite
