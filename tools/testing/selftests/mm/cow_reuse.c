@@ -397,25 +397,34 @@ TEST_F(cow_reuse, forced_write)
 
 TEST_F(cow_reuse, soft_dirty)
 {
-	const unsigned int written = self->nr / 2;
-	unsigned int i, others = 0;
+	const unsigned int written[] = { 0, self->nr / 2 };
+	unsigned int round, i;
 	int fd;
 
 	if (!softdirty_supported())
 		SKIP(return, "no soft-dirty tracking");
 	fd = open("/proc/self/pagemap", O_RDONLY);
 	ASSERT_GE(fd, 0);
-	ASSERT_TRUE(fork_and_exit());
-	clear_softdirty();
-	EXPECT_EQ(write_pages(self->mem + written * pagesize, 1, 2), 1);
-	for (i = 0; i < self->nr; i++)
-		others += i != written && pagemap_is_softdirty(fd, self->mem + i * pagesize);
-	EXPECT_EQ(others, 0);
-	EXPECT_TRUE(pagemap_is_softdirty(fd, self->mem + written * pagesize));
+	for (round = 0; round < 2 * ARRAY_SIZE(written); round++) {
+		char *page = self->mem + written[round / 2] * pagesize;
+		unsigned int dirty = 0;
 
-	EXPECT_EQ(write_pages(self->mem, self->nr, 3), self->nr - 1);
-	for (i = 0; i < self->nr; i++)
-		EXPECT_TRUE(pagemap_is_softdirty(fd, self->mem + i * pagesize));
+		/* The first time, none is soft-dirty, and the second time, one is. */
+		ASSERT_TRUE(fork_and_exit());
+		if (!(round % 2))
+			clear_softdirty();
+		EXPECT_EQ(write_pages(page, 1, 2), 1);
+		for (i = 0; i < self->nr; i++)
+			dirty += pagemap_is_softdirty(fd, self->mem + i * pagesize);
+		EXPECT_EQ(dirty, 1);
+		EXPECT_TRUE(pagemap_is_softdirty(fd, page));
+		if (!(round % 2))
+			continue;
+
+		EXPECT_EQ(write_pages(self->mem, self->nr, 3), self->nr - 1);
+		for (i = 0; i < self->nr; i++)
+			EXPECT_TRUE(pagemap_is_softdirty(fd, self->mem + i * pagesize));
+	}
 	close(fd);
 }
 
