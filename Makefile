@@ -29,7 +29,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help run test baseline compare kunit kunit-32 selftests shell tree kernel image \
 	image-path fetch import base-tree export check-runner check-tools fails-on-base \
 	check-series build-each checkpatch test-user mutants model torture matrix audit-base bench bench-kernels bench-native \
-	bench-redis bench-compare \
+	bench-redis bench-check bench-compare \
 	mail deps runner recheck clean distclean kernel-patched kernel-base image-patched image-base
 
 help:	## this list
@@ -43,7 +43,7 @@ run:	## all from an empty machine: KUnit and selftests on the patched kernel
 test: EACH := $(or $(EACH),quick)
 test:	## what CI runs: every check, build-each, KUnit, selftests
 	@tools/lib/steps.sh -k deps check-tools check-runner check-series checkpatch \
-		test-user build-each kunit kunit-32 selftests
+		test-user build-each kunit kunit-32 bench-check selftests
 
 # guest_run, $(1): patched or base, $(2): tests, $(3): another tree's programs
 guest_run = $(runner) run --scenario $(scenario_file) \
@@ -90,6 +90,10 @@ bench-native: bench-kernels	## the rmap functions alone, in user space, by order
 bench-redis: bench-kernels	## a Redis server that saves itself, on the three kernels; MIB=256
 	@tools/bench/redis/redis.sh $(bench_out) $(bench_three)
 	@mkdir -p results && cp $(bench_out)/redis.csv $(bench_out)/redis.txt results
+
+bench-check: kernel-patched	## that fork() of large folios still writes to a few struct pages only
+	@ONLY=fork/2M-ptes REPEAT=1 tools/bench/bench.sh $(results)/bench-check series=$(call kernel_image,patched)
+	@awk -f tools/bench/check.awk $(results)/bench-check/bench.csv | tools/lib/tap-sum.sh
 
 bench-compare: deps	## the same of two kernels of your own: A=bzImage B=bzImage
 	@tools/bench/bench.sh $(BUILD)/results/bench-compare a=$(A) b=$(B)

@@ -5,8 +5,8 @@
 #
 #	bench.sh OUT NAME=KERNEL...
 #
-# The first is what the others are compared with. OUT/bench.csv has the least of
-# the repetitions of each case, by instructions; OUT/raw-NAME.csv has all of them.
+# The first is what the others are compared with. OUT/bench.csv has, for each case and
+# count, the least of the repetitions; OUT/raw-NAME.csv has all of them.
 #
 # MIB=64: how much memory a case works on. REPEAT=3. ONLY=CASE[/BACKING].
 set -euo pipefail
@@ -69,12 +69,22 @@ run()
 
 run_all "$@"
 
-# The least of the repetitions.
+# The least of the repetitions, column by column.
 for kernel; do
 	cat "$out/raw-${kernel%%=*}.csv"
-done | awk -F, '
+done | awk '
+	BEGIN { FS = OFS = "," }
 	$1 == "kernel" { if (!head++) print; next }
 	{ key = $1 FS $2 FS $3 FS $4 FS $6 FS $7 }
-	!(key in least) { order[++n] = key }
-	!(key in least) || $9 < least[key] { least[key] = $9; line[key] = $0 }
+	!(key in line) { order[++n] = key; line[key] = $0; next }
+	{
+		columns = split(line[key], least)
+		for (i = 8; i <= columns; i++)
+			if ($i < least[i])
+				least[i] = $i
+		$0 = line[key]
+		for (i = 8; i <= columns; i++)
+			$i = least[i]
+		line[key] = $0
+	}
 	END { for (i = 1; i <= n; i++) print line[order[i]] }' >"$out/bench.csv"

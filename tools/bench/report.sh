@@ -13,8 +13,9 @@ bench=$(cd "$(dirname "$0")" && pwd)
 out=$1 record=${2-}
 [ -s "$out/bench.csv" ] || die "$EXIT_USAGE" "$out: no bench.csv"
 rm -f "$out"/*.svg
+first=$(sed -n '2s/,.*//p' "$out/bench.csv")
 awk -f "$bench/table.awk" -v json="$out/bench.json" -v targets="$bench/targets" \
-	"$out/bench.csv" | tee "$out/tables.txt"
+	-v raw="$out/raw-$first.csv" "$out/bench.csv" | tee "$out/tables.txt"
 # A part of the cases has not all that a picture wants.
 if grep -q ',orders,munmap,2M,' "$out/bench.csv"; then
 	"$bench/plot.sh" "$out/bench.csv" "$out"

@@ -148,8 +148,8 @@ int main(int argc, char **argv)
 	order = atoi(argv[1]);
 	threads = atoi(argv[2]);
 	cold = !strcmp(argv[3], "cold");
-	if (order > 9 || threads < 1 || threads > NATIVE_THREADS)
-		die("order 0 to 9, 1 or 2 threads");
+	if (order > 9 || order == 1 || threads < 1 || threads > NATIVE_THREADS)
+		die("order 0 or 2 to 9 (there are no anon folios of order 1), 1 or 2 threads");
 	page_size = native_page_size();
 	nr_folios = (NR_PAGES >> order) / threads;
 	vmemmap = mmap(NULL, NR_PAGES * page_size, PROT_READ | PROT_WRITE,

@@ -55,7 +55,8 @@ for kernel; do
 done
 
 echo "kernel,order,threads,cache,run,fork,child_unmap,unmap" >"$out/native.csv"
-for order in 0 1 2 3 4 5 6 7 8 9; do
+# There are no anon folios of order 1.
+for order in 0 2 3 4 5 6 7 8 9; do
 	for threads in 1 2; do
 		for cache in cold warm; do
 			for ((run = 1; run <= runs; run++)); do

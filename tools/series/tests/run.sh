@@ -242,8 +242,39 @@ steps="env MAKE=$work/make $tests/../../lib/steps.sh"
 	expect "$EXIT_TEST" "^12 passed, 1 failed, 2 skipped" "steps: the sum of the scenarios" $steps -k kunit:rt selftests:kasan
 	SCENARIO=mine expect 0 "^5 passed, 0 failed, 0 skipped of mine$" "steps: without one, it is the caller's" $steps kunit
 }
+
+# What is made of the counts of tools/bench.
+bench=$tests/../../bench
+cat >"$work/bench.csv" <<'END'
+kernel,part,case,backing,kib,mib,sharers,faults,instructions,vm_locked,vm_lines_dirtied
+base,cases,fork,nothing,0,0,0,1,100,0,10
+base,cases,fork,2M-ptes,2048,64,0,1,1100,32000,16010
+series,cases,fork,nothing,0,0,0,1,100,0,10
+series,cases,fork,2M-ptes,2048,64,0,1,850,320,202
+END
+printf 'fork 2M-ptes net_instructions 0.75\nfork 2M-ptes vm_locked 0.005\n' >"$work/targets"
+sed 's/850,320/900,3200/' "$work/bench.csv" >"$work/worse.csv"
+table="awk -f $bench/table.awk -v targets=$work/targets"
+# shellcheck disable=SC2086 # a command and its arguments
+{
+	expect 0 "^fork  *2M-ptes  *64  *1100  *0.7727  *0.7500 " "bench: a table" $table "$work/bench.csv"
+	expect 0 "net_instructions  *<= 0.75  *0.7500  met$" "bench: a target is met" $table "$work/bench.csv"
+	expect 0 "vm_locked  *<= 0.005  *0.0100  MISSED$" "bench: or missed" $table "$work/bench.csv"
+	expect 0 "net_instructions  *<= 0.75  *0.8000  MISSED, by less" "bench: or by less than base differs" \
+		$table -v raw=<(sed '/2M/s/1100/1200/' "$work/bench.csv") "$work/worse.csv"
+}
+expect 0 "^ok 1 .* vm_locked 10.0 " "bench: the check of fork()" \
+	awk -f "$bench/check.awk" "$work/bench.csv"
+expect 0 "^not ok 1 .* vm_locked 100.0 " "bench: fails if fork() gets worse" \
+	awk -f "$bench/check.awk" "$work/worse.csv"
+expect 0 "^not ok 1 " "bench: or was not measured" awk -f "$bench/check.awk" /dev/null
+expect "$EXIT_USAGE" "not NAME=KERNEL" "bench: which kernel" "$bench/bench.sh" "$work/out" /nowhere
+expect "$EXIT_USAGE" "no such kernel" "bench: a kernel that is not there" "$bench/bench.sh" "$work/out" a=/nowhere
+is "bench: and leaves nothing" [ ! -e "$work/out" ]
+
 if command -v shellcheck >/dev/null; then
-	is "shellcheck" shellcheck "$tests"/*.sh "$tests"/../*.sh "$tests"/../../lib/*.sh
+	is "shellcheck" shellcheck -x "$tests"/*.sh "$tests"/../*.sh "$tests"/../../lib/*.sh \
+		"$bench"/*.sh "$bench"/*/*.sh "$tests"/../../model/*.sh
 else
 	tap_skip "shellcheck" "not installed"
 fi

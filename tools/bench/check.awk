@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# bench.csv of fork/2M-ptes on one kernel: does fork() still write to a few struct pages
+# of a large folio only? TAP. Each of the eight words of marks is cleared atomically, on
+# top of one reference and one lock; the words are in four struct pages behind the first
+# two. Where the page tables of the child come from is what differs between runs.
+
+function limit(what, most,	each)
+{
+	each = (got["2M-ptes", what] - got["nothing", what]) / folios
+	printf "%s %d - fork() of a folio of 2 MiB, mapped by PTEs: %s %.1f (at most %d)\n", (each > 0 && each <= most) ? "ok" : "not ok", ++n, what, each, most
+}
+
+BEGIN { FS = "," }
+FNR == 1 {
+	for (i = 1; i <= NF; i++)
+		name[i] = $i
+	next
+}
+$2 == "cases" && $3 == "fork" {
+	for (i = 9; i <= NF; i++)
+		got[$4, name[i]] = $i
+	if ($4 != "nothing")
+		folios = $6 / 2
+}
+END {
+	if (!folios)
+		folios = 1
+	limit("vm_locked", 14)
+	limit("vm_lines_dirtied", 10)
+	printf "1..%d\n", n
+}
