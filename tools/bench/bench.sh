@@ -36,14 +36,17 @@ rm -rf "$work/root"
 mkdir "$work/root" "$work/root/dev"
 logged "$log" gcc "${warnings[@]}" -static -o "$work/root/init" "$bench/main.c" "$bench"/cases/*.c
 cp "$(command -v busybox)" "$work/root/busybox"
-[ -e "$work/xfs-$mib.img" ] || {
-	truncate -s $((2 * mib + 512))M "$work/xfs.tmp"
-	logged "$log" mkfs.xfs -q "$work/xfs.tmp"
-	mv "$work/xfs.tmp" "$work/xfs-$mib.img"
-}
+mkfs=$(command -v mkfs.xfs)
+cp "$mkfs" "$work/root/"
+ldd "$mkfs" | grep -o '/[^ ]*' | while read -r library; do
+	mkdir -p "$work/root${library%/*}"
+	cp -L "$library" "$work/root$library"
+done
 pack_initramfs "$work/root" "$work/initramfs.cpio"
 
-memory=$((mib * 24 < 1536 ? 1536 : mib * 24))
+memory=$((mib < 256 ? 1536 : 512 + 4 * mib))
+# Not all at the same time if that is too much for the machine.
+[ "$mib" -lt 256 ] || at_once=1
 run()
 {
 	local name=$1 kernel=$2
@@ -51,7 +54,6 @@ run()
 	rm -f "$out/$name.counts"
 	run_guest "$name" "$kernel" "$work/initramfs.cpio" $memory \
 		"bench.mib=$mib bench.repeat=$repeat${only:+ bench.only=$only}" \
-		-drive "file=$work/xfs-$mib.img,snapshot=on,if=virtio,format=raw" \
 		-plugin "$work/count.so,out=$out/$name.counts"
 	# Row by row, the guest says what it was and the plugin what it took.
 	tr -d '\r' <"$out/$name.console" | awk -v kernel="$name" -v counts="$out/$name.counts" '

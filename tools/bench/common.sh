@@ -54,13 +54,14 @@ run_guest()
 		die "$EXIT_LOST" "$name: $(grep -a '^failed' "$out/$name.console" || echo 'the guest ended early') ($out/$name.console)"
 }
 
-# run_all NAME=KERNEL...: run() for each, at the same time: what is counted does not
-# depend on what else the machine does.
+# run_all NAME=KERNEL...: run() for each, at the same time unless $at_once is less: what
+# is counted does not depend on what else the machine does.
 run_all()
 {
 	local kernel pid status=0 pids=()
 
 	for kernel; do
+		[ "${#pids[@]}" -lt "${at_once:-9}" ] || wait "${pids[-1]}" || :
 		(
 			start=$SECONDS
 			run "${kernel%%=*}" "${kernel#*=}"

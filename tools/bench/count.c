@@ -89,31 +89,43 @@ static void *zalloc(size_t count, size_t size)
 	return p;
 }
 
-/* A set that becomes too full would only get slow: there is room for 256 MiB. */
-static void set_add(struct line_set *s, uint64_t line)
+static void set_init(struct line_set *s, size_t size)
 {
-	size_t i = (line * 0x9e3779b97f4a7c15ull) >> 40;
+	s->size = size;
+	s->line = zalloc(size, sizeof(*s->line));
+	s->generation = zalloc(size, sizeof(*s->generation));
+}
+
+static bool set_insert(struct line_set *s, uint64_t line)
+{
+	size_t i = (line * 0x9e3779b97f4a7c15ull) >> 32;
 
 	for (;; i++) {
 		i &= s->size - 1;
 		if (s->generation[i] != generation)
 			break;
 		if (s->line[i] == line)
-			return;
-	}
-	if (++s->used == s->size) {
-		fprintf(stderr, "count.so: more than %zu cache lines\n", s->size);
-		exit(1);
+			return false;
 	}
 	s->line[i] = line;
 	s->generation[i] = generation;
+	return true;
 }
 
-static void set_init(struct line_set *s, size_t size)
+/* At most half full. */
+static void set_add(struct line_set *s, uint64_t line)
 {
-	s->size = size;
-	s->line = zalloc(size, sizeof(*s->line));
-	s->generation = zalloc(size, sizeof(*s->generation));
+	const struct line_set old = *s;
+	size_t i;
+
+	if (!set_insert(s, line) || ++s->used <= s->size / 2)
+		return;
+	set_init(s, old.size * 2);
+	for (i = 0; i < old.size; i++)
+		if (old.generation[i] == generation)
+			set_insert(s, old.line[i]);
+	free(old.line);
+	free(old.generation);
 }
 
 static bool cache_hit(struct cache *c, uint64_t line)
@@ -256,8 +268,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int
 	fprintf(out, COLUMNS "\n");
 	vm_read = zalloc(VMEMMAP_SIZE >> LINE_SHIFT, sizeof(*vm_read));
 	vm_dirtied = zalloc(VMEMMAP_SIZE >> LINE_SHIFT, sizeof(*vm_dirtied));
-	set_init(&lines_read, 1 << 24);
-	set_init(&lines_dirtied, 1 << 24);
+	set_init(&lines_read, 1 << 22);
+	set_init(&lines_dirtied, 1 << 22);
 	l1.line = zalloc(l1.sets * l1.ways, sizeof(*l1.line));
 	l2.line = zalloc(l2.sets * l2.ways, sizeof(*l2.line));
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);

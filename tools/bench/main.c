@@ -286,17 +286,43 @@ static void repeated(const struct bench_case *c, const struct backing *b, size_t
 	}
 }
 
-static void make_swap(void)
+static void run(char *const argv[])
 {
 	pid_t pid = fork();
 	int status;
 
 	if (!pid) {
-		execl("/busybox", "mkswap", "/dev/zram0", NULL);
-		_exit(1);
+		execv(argv[0], argv);
+		_exit(127);
 	}
-	if (waitpid(pid, &status, 0) != pid || status || swapon("/dev/zram0", 0))
+	if (waitpid(pid, &status, 0) != pid || status)
+		die(argv[0]);
+}
+
+/*
+ * Swap and a file system in compressed memory: when a disk has done something depends
+ * on the host, and the guest would not do the same things twice.
+ */
+static void make_disks(void)
+{
+	char size[32];
+	int fd;
+
+	sprintf(size, "%zuM", 4 * mib);
+	put("/sys/block/zram0/disksize", size);
+	run((char *[]){ "/busybox", "mkswap", "/dev/zram0", NULL });
+	if (swapon("/dev/zram0", 0))
 		die("swapon");
+	/* Reading this makes another one. */
+	fd = open("/sys/class/zram-control/hot_add", O_RDONLY);
+	if (fd < 0 || read(fd, size, sizeof(size)) <= 0 || *size != '1')
+		die("zram1");
+	close(fd);
+	sprintf(size, "%zuM", 2 * mib + 512);
+	put("/sys/block/zram1/disksize", size);
+	run((char *[]){ "/mkfs.xfs", "-q", "/dev/zram1", NULL });
+	if (mount("/dev/zram1", "/mnt", "xfs", 0, ""))
+		die("mount xfs");
 }
 
 static void make_file(size_t size)
@@ -333,7 +359,6 @@ static void options(void)
 static void setup(void)
 {
 	static const char *const dirs[] = { "/dev", "/proc", "/sys", "/mnt" };
-	char size[32];
 
 	for (unsigned int i = 0; i < sizeof(dirs) / sizeof(*dirs); i++)
 		mkdir(dirs[i], 0755);
@@ -346,14 +371,10 @@ static void setup(void)
 	    mount("sys", "/sys", "sysfs", 0, ""))
 		die("mount");
 	options();
-	if (mount("/dev/vda", "/mnt", "xfs", 0, ""))
-		die("mount xfs");
 	put(THP "defrag", "always");
 	put(THP "khugepaged/scan_sleep_millisecs", "1000000000");
 	put("/proc/sys/vm/compaction_proactiveness", "0");
-	sprintf(size, "%zuM", 4 * mib);
-	put("/sys/block/zram0/disksize", size);
-	make_swap();
+	make_disks();
 	make_file(mib << 20);
 }
 
