@@ -81,7 +81,7 @@ bench-kernels:
 
 bench: bench-kernels	## what the series costs: base, NO_PAGE_MAPCOUNT, series; MIB=64 REPEAT=3 ONLY=fork/2M-ptes
 	@tools/bench/bench.sh $(bench_out) $(bench_three)
-	@tools/bench/report.sh $(bench_out) $(if $(ONLY)$(filter-out 64,$(MIB)),,results)
+	@tools/bench/report.sh $(bench_out) $(if $(ONLY)$(filter-out 64,$(MIB)),,results README.md)
 
 bench-native: bench-kernels	## the rmap functions alone, in user space, by order: ns per folio; RUNS=7
 	@tools/bench/native/run.sh $(bench_out) $(bench_three:/$(bench_image)=)
