@@ -104,6 +104,7 @@ FNR == 1 {
 }
 
 END {
+	judging = ntargets && "series" in of
 	for (n = 1; n <= nkeys; n++) {
 		split(keys[n], f, FS)
 		if (f[1] != part) {
@@ -128,10 +129,10 @@ END {
 				printf " %7d", value[kernels[k], keys[n], column[c]]
 		}
 		printf "\n"
-		if (part == "cases" && f[3] != "nothing")
+		if (judging && part == "cases" && f[3] != "nothing")
 			judge(f[2], f[3], keys[n])
 	}
-	if (ntargets && "series" in of) {
+	if (judging) {
 		printf "\ntargets: those of one case, and all that are missed\n%s", judged
 		printf "%d passed, %d failed, 0 skipped\n", met[1], met[0]
 	}
