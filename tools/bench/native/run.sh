@@ -113,3 +113,24 @@ END {
 			printf "\n"
 		}
 }' "$out/native.csv" | tee "$out/native.txt"
+
+# What the CPU counts of one run of each, where it does: in a virtual machine, often not.
+events=instructions,cycles,cache-misses
+counted()
+{
+	perf stat -x, -e "$events" "$@" 2>&1 >/dev/null | awk -F, '$1 ~ /^[0-9]+$/ { printf " %14d", $1; n++ } END { exit n != 3 }'
+}
+{
+	if command -v perf >/dev/null && counted true >/dev/null; then
+		printf '\nperf stat by order, one thread, cold: %s\n' "$events"
+		for order in 0 2 4 6 9; do
+			for name in "${kernels[@]}"; do
+				printf '%d %-8s' $order "$name"
+				counted "$out/native-$name" $order 1 cold
+				echo
+			done
+		done
+	else
+		printf '\nperf stat: not installed, or no counters on this machine\n'
+	fi
+} | tee -a "$out/native.txt"
