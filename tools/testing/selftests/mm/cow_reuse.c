@@ -8,6 +8,8 @@
  * one too many, and somebody pays for nothing.
  */
 #define _GNU_SOURCE
+/* Addresses are offsets in /proc/self/mem. */
+#define _FILE_OFFSET_BITS 64
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
