@@ -82,7 +82,7 @@ awk -F, '
 		row("page faults from BGSAVE until all was written to", b)
 		row("the child still saved then", i)
 		row("page faults when written to again, without child", c)
-		row("copied for the child, KiB", d)
+		row("Private_Dirty of the child at its end, KiB", d)
 		row("memory before, KiB", e)
 		row("memory at the end, KiB", f)
 		row("by PMDs before, KiB", g)
