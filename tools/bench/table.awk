@@ -134,6 +134,7 @@ END {
 	}
 	if (judging) {
 		printf "\ntargets: those of one case, and all that are missed\n%s", judged
+		printf "Why those are missed: README, \"What it costs\".\n"
 		printf "%d passed, %d failed, 0 skipped\n", met[1], met[0]
 	}
 	if (json) {
