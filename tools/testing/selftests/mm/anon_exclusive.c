@@ -406,7 +406,7 @@ static void *reclaimer(void *arg)
 		atomic_store(&done[OP_RECLAIM], folio_stat("swpout") - before);
 		/* Not all architectures can: they split folios that get swapped out. */
 		if (!atomic_load(&done[OP_RECLAIM]) &&
-		    folio_stat("swpout_fallback") - split_before >= 100)
+		    folio_stat("swpout_fallback") - split_before >= 10)
 			needed[OP_RECLAIM] = false;
 		let_others_run(OP_WRITE, 200);
 	}
