@@ -32,17 +32,17 @@ log=$work/build.log
 : >"$log"
 warnings=(-O2 -Wall -Wextra -Wno-missing-field-initializers -Werror)
 logged "$log" gcc "${warnings[@]}" -fPIC -shared -o "$work/count.so" "$bench/count.c"
-rm -rf "$work/root"
-mkdir "$work/root" "$work/root/dev"
-logged "$log" gcc "${warnings[@]}" -static -o "$work/root/init" "$bench/main.c" "$bench"/cases/*.c
-cp "$(command -v busybox)" "$work/root/busybox"
+rm -rf "$work/initramfs"
+mkdir "$work/initramfs" "$work/initramfs/dev"
+logged "$log" gcc "${warnings[@]}" -static -o "$work/initramfs/init" "$bench/main.c" "$bench"/cases/*.c
+cp "$(command -v busybox)" "$work/initramfs/busybox"
 mkfs=$(command -v mkfs.xfs)
-cp "$mkfs" "$work/root/"
+cp "$mkfs" "$work/initramfs/"
 ldd "$mkfs" | grep -o '/[^ ]*' | while read -r library; do
-	mkdir -p "$work/root${library%/*}"
-	cp -L "$library" "$work/root$library"
+	mkdir -p "$work/initramfs${library%/*}"
+	cp -L "$library" "$work/initramfs$library"
 done
-pack_initramfs "$work/root" "$work/initramfs.cpio"
+pack_initramfs "$work/initramfs" "$work/initramfs.cpio"
 
 memory=$((mib < 256 ? 1536 : 512 + 4 * mib))
 # Not all at the same time if that is too much for the machine.

@@ -766,14 +766,14 @@ static void torture(size_t size)
 		*page_addr(i) = content[i];
 	}
 
-	for (i = 0; i < (int)ARRAY_SIZE(ops); i++)
-		needed[ops[i].op] = can_do(ops[i].op);
 	for (i = 0; i < (int)ARRAY_SIZE(ops); i++) {
 		runs[i] = can_do(ops[i].op);
+		needed[ops[i].op] = runs[i];
+	}
+	for (i = 0; i < (int)ARRAY_SIZE(ops); i++)
 		if (runs[i] &&
 		    pthread_create(&ids[i], NULL, ops[i].fn, (void *)(uintptr_t)i))
 			ksft_exit_fail_msg("no thread: %s\n", strerror(errno));
-	}
 	for (i = 0; i < (int)ARRAY_SIZE(ops); i++)
 		if (runs[i])
 			pthread_join(ids[i], NULL);
