@@ -3,8 +3,8 @@
 # bench.csv of fork/2M-ptes on one kernel: does fork() still write to a few struct pages
 # of a large folio only? TAP. Each of the eight words of marks is cleared atomically, on
 # top of one reference and one lock, and the child gets a page table (three more). The
-# words are in four struct pages behind the first
-# two. Where the page tables of the child come from is what differs between runs.
+# words are in the four struct pages behind the first two. What differs between
+# kernels is where the child's page tables come from.
 
 function limit(what, most,	each)
 {
