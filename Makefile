@@ -4,7 +4,7 @@
 override BUILD := $(abspath $(or $(BUILD),build))
 SCENARIO ?= default
 # Without T, the tests are the scenario's. The base has none of the series' own.
-own_tests := folio_mapcount folio_mapcount_audit anon_exclusive
+own_tests := folio_mapcount folio_mapcount_audit folio_mapcount_tool anon_exclusive
 # By the environment, not as overrides: a kernel Makefile may use the same name.
 MAKEOVERRIDES :=
 export BUILD SCENARIO T EACH DURATION MIB REPEAT ONLY RUNS KERNEL_TARBALL KERNEL_SRC FORCE FROM

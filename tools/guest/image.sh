@@ -81,7 +81,8 @@ inputs="tools/testing/selftests/mm tools/testing/selftests/kselftest.h
 	tools/testing/selftests/x86/trivial_64bit_program.c
 	tools/testing/selftests/pidfd/pidfd.h
 	tools/testing/selftests/clone3/clone3_selftests.h tools/include include/vdso
-	mm/gup_test.h lib/test_hmm_uapi.h usr/gen_init_cpio.c"
+	mm/gup_test.h lib/test_hmm_uapi.h usr/gen_init_cpio.c
+	tools/mm/folio-mapcount.c include/uapi/linux/kernel-page-flags.h"
 [ "$ARCH" != arm64 ] || inputs="$inputs tools/testing/selftests/arm64/signal"
 uapi="include/uapi arch/$SRCARCH/include/uapi include/asm-generic"
 
