@@ -7,7 +7,8 @@ SCENARIO ?= default
 own_tests := folio_mapcount folio_mapcount_audit folio_mapcount_tool anon_exclusive
 # By the environment, not as overrides: a kernel Makefile may use the same name.
 MAKEOVERRIDES :=
-export BUILD SCENARIO T EACH DURATION MIB REPEAT ONLY RUNS KERNEL_TARBALL KERNEL_SRC FORCE FROM
+export BUILD SCENARIO T EACH DURATION MIB REPEAT ONLY RUNS KERNEL_TARBALL KERNEL_SRC FORCE FROM \
+	BASE_TARBALL BASE_SRC
 
 series := tools/series/series.sh
 guest := tools/guest
@@ -30,7 +31,7 @@ MAKEFLAGS += --no-print-directory
 	image-path fetch import base-tree export check-runner check-tools fails-on-base \
 	check-series build-each checkpatch test-user mutants model torture matrix audit-base bench bench-kernels bench-native \
 	bench-redis bench-check bench-compare \
-	mail deps runner recheck clean distclean kernel-patched kernel-base image-patched image-base
+	mail bases deps runner recheck clean distclean kernel-patched kernel-base image-patched image-base
 
 help:	## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -203,6 +204,9 @@ build-each: deps	## every patch builds; EACH=changed only the new ones, EACH=qui
 
 checkpatch: deps	## checkpatch --strict and codespell
 	@$(series) checkpatch
+
+bases: deps	## which patches apply to other kernels that Debian has; BASE_TARBALL= or BASE_SRC=: to yours
+	@$(series) bases $(if $(BASE_TARBALL)$(BASE_SRC),,results/bases.txt)
 
 mail:	## OUT=folder FROM="Name <mail>": files for git send-email
 	@$(series) mail "$(OUT)"

@@ -73,6 +73,26 @@ apt_update()
 	return 1
 }
 
+# versions PACKAGE: that apt_update's mirror has, the newest last.
+versions()
+{
+	apt_private apt-cache madison "$1" | awk '{ print $3 }' | sort -Vu
+}
+
+# fetch_source PACKAGE VERSION FILE: the kernel source in it, as a tarball.
+fetch_source()
+{
+	local dir
+
+	say "downloading $1 $2"
+	dir=$(mktemp -d "$apt/deb.XXXXXX")
+	(cd "$dir" && three_times apt_private apt-get download "$1=$2") >&2 ||
+		die "$EXIT_FETCH" "download of $1 $2 failed"
+	dpkg-deb --fsys-tarfile "$dir"/*.deb | tar -xO "./usr/src/$1.tar.xz" >"$3" ||
+		die "$EXIT_FETCH" "$1 $2: cannot unpack the .deb"
+	rm -rf "$dir"
+}
+
 # fetch_packages DIR ARCH PACKAGE...: what is in these, without what they depend on,
 # in DIR; nothing is done if it is there already.
 fetch_packages()

@@ -25,22 +25,14 @@ download()
 	apt_update "$suite" || die "$EXIT_FETCH" "no Debian mirror of this machine's apt" \
 		"configuration serves $suite; give KERNEL_TARBALL= or KERNEL_SRC="
 
-	if ! apt_private apt-cache madison "$package" | awk '{ print $3 }' |
-	   grep -qxF "$version"; then
-		newest=$(apt_private apt-cache madison "$package" | awk '{ print $3 }' |
-			 sort -V | tail -n 1)
+	if ! versions "$package" | grep -xF "$version" >/dev/null; then
+		newest=$(versions "$package" | tail -n 1)
 		say "$package $version is no longer in $suite of $apt_uri"
 		[ -z "$newest" ] || say "newest there: $package $newest; to try it, put" \
 			"its version, checksum and tree id into patches/base"
 		die "$EXIT_FETCH" "with the pinned source at hand: KERNEL_TARBALL=FILE or KERNEL_SRC=DIR"
 	fi
-
-	say "downloading $package $version"
-	mkdir "$tmp/deb"
-	(cd "$tmp/deb" && three_times apt_private apt-get download "$package=$version") >&2 ||
-		die "$EXIT_FETCH" "download of $package $version failed"
-	dpkg-deb --fsys-tarfile "$tmp"/deb/*.deb | tar -xO "./usr/src/$package.tar.xz" >"$1" ||
-		die "$EXIT_FETCH" "$package $version: cannot unpack the .deb"
+	fetch_source "$package" "$version" "$1"
 }
 
 version=$(base package-version)

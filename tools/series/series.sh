@@ -9,6 +9,7 @@
 #   check       import then export must leave the repository as it is
 #   build-each [all|changed]  every patch builds
 #   checkpatch  scripts/checkpatch.pl --strict and codespell on every patch
+#   bases [FILE]  which patches apply to other kernels
 #   mail OUT    files for git send-email, From and Signed-off-by from FROM=
 set -euo pipefail
 shopt -s inherit_errexit
@@ -42,18 +43,41 @@ g()
 	git_in "$LINUX" "$@"
 }
 
-# $KERNEL_SRC: a plain directory, or a git tree, of which HEAD counts.
+# copy_source SRC DIR: of a plain directory, or a git tree, of which HEAD counts.
 copy_source()
 {
-	local src=$KERNEL_SRC
+	local src=$1
 
-	[ -d "$src" ] || die "$EXIT_FETCH" "KERNEL_SRC=$src: no such directory"
+	say "copying $src"
+	[ -d "$src" ] || die "$EXIT_FETCH" "$src: no such directory"
 	if git_in "$src" rev-parse --verify -q HEAD >/dev/null 2>&1 &&
 	   [ -z "$(git_in "$src" rev-parse --show-prefix)" ]; then
 		git_in "$src" archive HEAD
 	else
 		tar -C "$src" --exclude=./.git -c .
-	fi | tar -C "$1" -x
+	fi | tar -C "$2" -x || die "$EXIT_FETCH" "cannot copy $src"
+}
+
+# unpack TARBALL DIR
+unpack()
+{
+	say "unpacking"
+	tar -C "$2" --strip-components=1 -xf "$1" || die "$EXIT_FETCH" "cannot unpack $1"
+}
+
+# version_of DIR: of a kernel source, by its Makefile.
+version_of()
+{
+	awk '$2 == "=" && $1 ~ /^(VERSION|PATCHLEVEL|SUBLEVEL)$/ { v = v "." $3 }
+	     END { print substr(v, 2) }' "$1/Makefile" 2>/dev/null | grep . || echo unknown
+}
+
+# root_commit DIR MESSAGE: of the index, with the same id everywhere.
+root_commit()
+{
+	GIT_AUTHOR_NAME=series GIT_AUTHOR_EMAIL=series@localhost \
+	GIT_AUTHOR_DATE=$base_date GIT_COMMITTER_DATE=$base_date \
+		git_in "$1" commit -q -m "$2"
 }
 
 # $BUILD/linux with branch base, a root commit with the same id everywhere.
@@ -71,18 +95,14 @@ need_base()
 	need_space "$BUILD" "${NEED_MB:-5000}"
 	mkdir "$new"
 	if [ -n "${KERNEL_SRC-}" ]; then
-		say "copying $KERNEL_SRC"
-		copy_source "$new" || die "$EXIT_FETCH" "cannot copy $KERNEL_SRC"
+		copy_source "$KERNEL_SRC" "$new"
 	else
 		"$here/fetch.sh"
-		say "unpacking"
-		tar -C "$new" --strip-components=1 -xJf "$BUILD/base/$(base package).tar.xz" ||
-			die "$EXIT_FETCH" "cannot unpack the kernel source"
+		unpack "$BUILD/base/$(base package).tar.xz" "$new"
 	fi
-	found=$(awk '$2 == "=" && $1 ~ /^(VERSION|PATCHLEVEL|SUBLEVEL)$/ { v = v "." $3 }
-		     END { print substr(v, 2) }' "$new/Makefile" 2>/dev/null || true)
+	found=$(version_of "$new")
 	[ "$found" = "$version" ] || die "$EXIT_FETCH" \
-		"the source is version ${found:-unknown}, patches/base wants $version"
+		"the source is version $found, patches/base wants $version"
 	say "importing $version"
 	git_in "$new" init -q -b base
 	git_in "$new" config gc.auto 0
@@ -90,9 +110,7 @@ need_base()
 	found=$(git_in "$new" write-tree)
 	[ "$found" = "$tree" ] || die "$EXIT_FETCH" \
 		"the source has tree id $found, patches/base wants $tree"
-	GIT_AUTHOR_NAME=series GIT_AUTHOR_EMAIL=series@localhost \
-	GIT_AUTHOR_DATE=$base_date GIT_COMMITTER_DATE=$base_date \
-		git_in "$new" commit -q -m "Linux $version, as in $(base package) $(base package-version)"
+	root_commit "$new" "Linux $version, as in $(base package) $(base package-version)"
 	mv "$new" "$LINUX"
 }
 
@@ -452,13 +470,14 @@ cmd_mail()
 need git:git diff:diffutils awk:mawk tar:tar
 command=${1-}
 case $command in
-import|base-tree|export|check|build-each|checkpatch|mail)
+import|base-tree|export|check|build-each|checkpatch|bases|mail)
 	shift
 	. "$here/build-each.sh"
+	. "$here/bases.sh"
 	series_lock
 	"cmd_${command/-/_}" "$@"
 	;;
 *)
-	die "$EXIT_USAGE" "commands: import base-tree export check build-each checkpatch mail"
+	die "$EXIT_USAGE" "commands: import base-tree export check build-each checkpatch bases mail"
 	;;
 esac
