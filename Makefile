@@ -8,7 +8,7 @@ own_tests := folio_mapcount folio_mapcount_audit folio_mapcount_tool anon_exclus
 # By the environment, not as overrides: a kernel Makefile may use the same name.
 MAKEOVERRIDES :=
 export BUILD SCENARIO T EACH DURATION MIB REPEAT ONLY RUNS KERNEL_TARBALL KERNEL_SRC FORCE FROM \
-	BASE_TARBALL BASE_SRC
+	V SINCE CHANGES BASE_TARBALL BASE_SRC
 
 series := tools/series/series.sh
 guest := tools/guest
@@ -208,7 +208,7 @@ checkpatch: deps	## checkpatch --strict and codespell
 bases: deps	## which patches apply to other kernels that Debian has; BASE_TARBALL= or BASE_SRC=: to yours
 	@$(series) bases $(if $(BASE_TARBALL)$(BASE_SRC),,results/bases.txt)
 
-mail:	## OUT=folder FROM="Name <mail>": files for git send-email
+mail:	## OUT=folder FROM="Name <mail>": files for git send-email; next: V=2 CHANGES=file
 	@$(series) mail "$(OUT)"
 
 deps:	## install what is missing of the Debian packages

@@ -10,7 +10,8 @@
 #   build-each [all|changed]  every patch builds
 #   checkpatch  scripts/checkpatch.pl --strict and codespell on every patch
 #   bases [FILE]  which patches apply to other kernels
-#   mail OUT    files for git send-email, From and Signed-off-by from FROM=
+#   mail OUT    files for git send-email and b4, From and Signed-off-by from FROM=;
+#               V=2 compares with SINCE=, else tag v1, and has the text in CHANGES=
 set -euo pipefail
 shopt -s inherit_errexit
 . "${BASH_SOURCE[0]%/*}/common.sh"
@@ -154,15 +155,15 @@ reauthor()
 	g rev-parse "$commit"
 }
 
-# cover OLD NEW: the hand-written mail OLD with NEW's author, count, list and
-# diffstat.
+# cover OLD NEW [CHANGES]: the hand-written mail OLD with the text in CHANGES, and
+# NEW's id, author, count, list, diffstat and whatever follows.
 cover()
 {
-	awk '
+	awk -v changes="${3-}" '
 	NR == FNR {
 		if ($0 == "")
 			body = 1
-		if (!body && (/^From: / || (from && /^ /)))
+		if (!body && (/^(Message-Id|From): / || (from && /^ /)))
 			from = from $0 "\n"
 		if (!body && match($0, /^Subject: \[[^]]*\]/))
 			subject = substr($0, 1, RLENGTH)
@@ -187,25 +188,29 @@ cover()
 			end--
 		for (i = 1; i < end; i++)
 			printf "%s", line[i]
-		printf "\n%s", tail
+		print ""
+		while ((getline <changes) > 0)
+			print
+		printf "%s", tail
 	}' "$2" "$1"
 }
 
-# format TIP DIR: as git format-patch writes it, in any environment.
+# format TIP DIR [OPTION...]: as git format-patch writes it, in any environment.
 format()
 {
 	local tip=$1 dir=$2
 
+	shift 2
 	mkdir -p "$dir"
 	[ "$(g rev-list --count "base..$tip")" -gt 0 ] || return 0
 	GIT_COMMITTER_NAME=$(g log -1 --format=%an "$tip") \
 	GIT_COMMITTER_EMAIL=$(g log -1 --format=%ae "$tip") \
 	TZ=UTC g format-patch -q -o "$dir" --cover-letter --numbered --subject-prefix=PATCH \
 		--zero-commit --no-signature --abbrev=12 --no-renames --unified=3 \
-		--diff-algorithm=myers --suffix=.patch "base..$tip"
+		--diff-algorithm=myers --suffix=.patch "$@" "base..$tip"
 	[ ! -f "$PATCHES/0000-cover-letter.patch" ] || {
 		cover "$PATCHES/0000-cover-letter.patch" "$dir/0000-cover-letter.patch" \
-			>"$tmp/cover"
+			"$tmp/changes" >"$tmp/cover"
 		mv "$tmp/cover" "$dir/0000-cover-letter.patch"
 	}
 }
@@ -408,21 +413,59 @@ recipients()
 		--no-rolestats "$@" "$tmp/all") | sort -u
 }
 
+# header NAME <ADDRESSES: of a mail.
+header()
+{
+	sed "1s/^/$1: /; 1!s/^/ /; \$!s/\$/,/"
+}
+
+# earlier REVISION: the patches of this repository at that time, as commits.
+earlier()
+{
+	mkdir "$tmp/earlier"
+	git_in "$REPO" archive "$1" patches 2>/dev/null | tar -C "$tmp/earlier" -x 2>/dev/null ||
+		die "$EXIT_USAGE" "SINCE=$1: no revision of this repository that has patches"
+	grep -qx "tree: *$(base tree)" "$tmp/earlier/patches/base" ||
+		die "$EXIT_USAGE" "SINCE=$1: on another base, so there is no range-diff"
+	am "$tmp/earlier/patches"
+}
+
 cmd_mail()
 {
-	local out=${1-} name email tip p
+	local out=${1-} v=${V:-1} changes=${CHANGES-} id since name email signed tip p
+	local options=(--base=base --thread=shallow)
 
 	[[ ${FROM-} =~ ^(.*[^ ])\ +\<([^\ \<\>@]+@[^\ \<\>@]+)\>$ ]] ||
 		die "$EXIT_USAGE" 'mail needs FROM="Name <mail>"'
 	name=${BASH_REMATCH[1]} email=${BASH_REMATCH[2]}
+	signed="Signed-off-by: $name <$email>"
 	[ -n "$out" ] || die "$EXIT_USAGE" "mail needs OUT=folder"
 	[ -z "$(ls -A "$out" 2>/dev/null)" ] || die "$EXIT_USAGE" "$out exists and is not empty"
+	[[ $v =~ ^[1-9][0-9]*$ ]] || die "$EXIT_USAGE" "V=$v: not a version, those are 1, 2, ..."
+	since=${SINCE:-v$((v - 1))}
+	if [ "$v" -eq 1 ]; then
+		[ -z "${SINCE-}$changes" ] || die "$EXIT_USAGE" "SINCE and CHANGES are for V=2 and later"
+	else
+		[ -s "$changes" ] || die "$EXIT_USAGE" \
+			"V=$v needs CHANGES=file: what has changed since v$((v - 1))"
+		printf 'Changes since v%d:\n\n%s\n\n' $((v - 1)) "$(cat "$changes")" >"$tmp/changes"
+	fi
+	id=$(base change-id)
 	need perl:perl
 	cmd_import
-	tip=$(reauthor series "$name" "$email" "Signed-off-by: $name <$email>")
-	format "$tip" "$tmp/mail"
+	tip=$(reauthor series "$name" "$email" "$signed")
+	if [ "$v" -gt 1 ]; then
+		since=$(earlier "$since")
+		since=$(reauthor "$since" "$name" "$email" "$signed")
+		options+=(--subject-prefix="PATCH v$v" --range-diff="base..$since")
+	fi
+	format "$tip" "$tmp/mail" "${options[@]}"
 	! grep -q '^\*\*\* BLURB HERE' "$tmp/mail/0000-cover-letter.patch" ||
 		die "$EXIT_USAGE" "patches/0000-cover-letter.patch is not written yet"
+	sed -i -e "s/^Range-diff:/Range-diff against v$((v - 1)):/" -e "/^base-commit: /i \\
+The base is a root commit of the source of $(base version) in Debian's $(base package)\\
+$(base package-version), which has tree $(base tree)." -e "/^base-commit: /a change-id: $id" \
+		"$tmp/mail/0000-cover-letter.patch"
 	for p in "$tmp"/mail/0*.patch; do
 		case ${p##*/} in
 		0000-*)	cat "$tmp"/mail/0*.patch >"$tmp/all" ;;
@@ -430,41 +473,29 @@ cmd_mail()
 		esac
 		recipients --m --no-r --no-l >"$tmp/to"
 		recipients --no-m --r --l | comm -13 "$tmp/to" - >"$tmp/cc"
-		LC_ALL=C awk -v to="$tmp/to" -v cc="$tmp/cc" '
-		function header(name, file,	sep, line)
 		{
-			sep = name ": "
-			while ((getline line <file) > 0) {
-				printf "%s%s", sep, line
-				sep = ",\n "
-			}
-			if (sep ~ /^,/)
-				print ""
-			close(file)
-		}
-		{ line[NR] = $0 }
-		/^Content-Type: / { mime = 1 }
-		/[\200-\377]/ { bytes = 1 }
-		END {
-			for (i = 1; i <= NR; i++) {
-				if (!done && line[i] ~ /^Subject: /) {
-					header("To", to)
-					header("Cc", cc)
-					if (bytes && !mime)
-						print "MIME-Version: 1.0\n" \
-						      "Content-Type: text/plain; charset=UTF-8\n" \
-						      "Content-Transfer-Encoding: 8bit"
-					done = 1
-				}
-				print line[i]
-			}
-		}' "$p" >"$tmp/new"
-		mv "$tmp/new" "$p"
+			header To <"$tmp/to"
+			header Cc <"$tmp/cc"
+			! LC_ALL=C grep -q '[^ -~	]' "$p" || grep -q '^Content-Type: ' "$p" ||
+				printf '%s\n' 'MIME-Version: 1.0' \
+					'Content-Type: text/plain; charset=UTF-8' \
+					'Content-Transfer-Encoding: 8bit'
+		} >"$tmp/header-${p##*/}"
+		# The b4 of Debian 12 cannot read a subject of several lines.
+		sed -z -i 's/\n\(Subject: [^\n]*\)\n /\n\1 /' "$p"
+		sed -i "1r $tmp/header-${p##*/}" "$p"
 	done
 	[ "$(am "$tmp/mail")" = "$tip" ] || die "$EXIT_BUILD" "git am of the mails gives other commits"
 	mkdir -p "$out"
 	cp "$tmp"/mail/0*.patch "$out"
-	say "$out: $(g rev-list --count "base..$tip") patches and the cover letter; next: git send-email $out/*.patch"
+	cat "$tmp/header-0000-cover-letter.patch"
+	p=$(awk '/^[^ ]/ { n = 0 } (n += length + 1) > max { max = n } END { print max + 0 }' \
+		"$tmp/header-0000-cover-letter.patch")
+	[ "$p" -le 1024 ] || say "a header of the cover letter has $p characters: many lists hold a mail" \
+		"with more than 1024 until a moderator has seen it"
+	say "$out: $(g rev-list --count "base..$tip") patches and the cover letter, which goes to" \
+		"$(grep -c @ "$tmp/header-0000-cover-letter.patch") addresses; next:" \
+		"git send-email --no-thread $out/*.patch, then, for the next version: git tag v$v"
 }
 
 need git:git diff:diffutils awk:mawk tar:tar

@@ -4,7 +4,7 @@
 # Tests of series.sh and fetch.sh, over a tiny tree that stands for the kernel
 # and a fake apt: quick, and without a network.
 set -uo pipefail
-unset BUILD REPO KERNEL_SRC KERNEL_TARBALL FORCE FROM SERIES_LOCKED
+unset BUILD REPO KERNEL_SRC KERNEL_TARBALL FORCE FROM V SINCE CHANGES BASE_SRC BASE_TARBALL SERIES_LOCKED
 tests=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 . "$tests/../../lib/lib.sh"
 
@@ -76,6 +76,7 @@ package-version: 7.3.4-1
 suite: trixie-backports
 tarball-sha256: $(sha256sum <"$work/tarball" | cut -d' ' -f1)
 tree: $(git -C "$kernel" rev-parse 'HEAD^{tree}')
+change-id: 20261121-five-0123456789ab
 END
 
 # Export, import and check.
@@ -86,7 +87,7 @@ git -C "$linux" config user.email somebody@localhost
 expect 2 'nothing of yours' "no commits: a second import changes nothing" \
 	sh -c "'$series' import && echo 'nothing of yours' && exit 2"
 sed -i 's/^5$/five/' "$linux/mm/rmap.c"
-commit "$linux" 'mm/rmap: spell five'
+commit "$linux" 'mm/rmap: spell five by its name in English, which is not as short as 5 is'
 echo 'int x;' >"$linux/mm/new.c"
 echo 'Größe' >"$linux/include/linux/new.h"
 printf 'config NEW\n\tbool\n' >>"$linux/mm/Kconfig"
@@ -155,9 +156,98 @@ printf '%s\n' 'print "\"L. Ist\" <l\@ist>\n";' >"$linux/scripts/get_maintainer.p
 is "mail" "$series" mail "$work/mail"
 is "each patch is signed off" [ "$(grep -l "^Signed-off-by: $FROM" "$work"/mail/000[12]* | wc -l)" = 2 ]
 is "and has a recipient" [ "$(grep -l '^To: "L. Ist" <l@ist>' "$work"/mail/*.patch | wc -l)" = 3 ]
-is "git am of the mails" git -C "$work/other" -c user.name=x -c user.email=x@y am -q "$work"/mail/000[12]*
-is "gives the series" git -C "$work/other" diff --exit-code HEAD "$(git -C "$work/other" fetch -q "$linux" series &&
-	git -C "$work/other" rev-parse FETCH_HEAD)"
+is "and a character set" [ "$(grep -h '^Content-Type: ' "$work"/mail/*.patch | sort | uniq -c | tr -s ' ')" = \
+	" 3 Content-Type: text/plain; charset=UTF-8" ]
+cover=$work/mail/0000-cover-letter.patch
+is "the cover letter names the base" grep -qx "base-commit: $(git -C "$linux" rev-parse base)" "$cover"
+is "and the series" grep -qx "change-id: 20261121-five-0123456789ab" "$cover"
+is "the mails are a thread" [ "$(grep -h '^In-Reply-To: ' "$work"/mail/*.patch | sort | uniq -c | tr -s ' ')" = \
+	" 2 In-Reply-To: $(sed -n 's/^Message-Id: //p' "$cover")" ]
+other=$work/other
+git -C "$other" config user.name x
+git -C "$other" config user.email x@y
+is "each subject is one line" [ "$(grep -hc '^Subject: .*as 5 is$' "$work"/mail/0001*)" = 1 ]
+is "git am of the mails" git -C "$other" am -q "$work"/mail/000[12]*
+is "gives the series" git -C "$other" diff --exit-code HEAD "$(git -C "$other" fetch -q "$linux" series &&
+	git -C "$other" rev-parse FETCH_HEAD)"
+cat >>"$linux/scripts/get_maintainer.pl" <<'END'
+print "somebody$_\@ist\n" foreach grep { "@ARGV" =~ /--no-m / } 1 .. 70;
+END
+expect 0 'goes to 71 addresses' "the number of recipients" "$series" mail "$work/many"
+is "a long Cc is named" [ -n "$(grep 'has [0-9]* characters' "$log")" ]
+is "a short one is not" sh -c "sed -i 's/70/10/' '$linux/scripts/get_maintainer.pl' &&
+	! '$series' mail '$work/few' 2>&1 | grep 'has [0-9]* characters'"
+
+# What the README says: change a patch, export, check, mail it again.
+git -C "$REPO" tag v1
+git -C "$linux" config user.name Somebody
+git -C "$linux" config user.email somebody@localhost
+is "stop at a patch" env GIT_SEQUENCE_EDITOR="sed -i '1s/^pick/edit/'" git -C "$linux" rebase -q -i base
+sed -i 's/^five$/five, not 5/' "$linux/mm/rmap.c"
+is "change it" git -C "$linux" commit -q -a --amend --no-edit
+expect "$EXIT_USAGE" 'not finished' "export in the middle" "$series" export
+is "the others after it" git -C "$linux" rebase --continue
+is "export of it" "$series" export
+is "changes that patch only" [ "$(git -C "$REPO" diff --name-only)" = "patches/$(cd "$REPO/patches" && ls 0001-*)" ]
+is "check of it" "$series" check
+export CHANGES=$work/changes
+echo '- five is not 5' >"$CHANGES"
+git -C "$REPO" tag empty "$(git -C "$REPO" mktree </dev/null | xargs git -C "$REPO" commit-tree -m empty)"
+cp "$REPO/patches/base" "$work/base"
+set_base tree 0
+git -C "$REPO" tag moved "$(git -C "$REPO" stash create)"
+mv "$work/base" "$REPO/patches/base"
+again="$series mail $work/again"
+# shellcheck disable=SC2086 # a command and its arguments
+{
+	expect "$EXIT_USAGE" 'V=x: not a version' "mail of no version" env V=x $again
+	expect "$EXIT_USAGE" 'for V=2' "mail of the first version, with changes" env V=1 $again
+	expect "$EXIT_USAGE" 'for V=2' "or with an earlier one" env V=1 CHANGES= SINCE=v1 $again
+	expect "$EXIT_USAGE" 'needs CHANGES' "mail of another version, without changes" env V=2 CHANGES= $again
+	expect "$EXIT_USAGE" 'SINCE=v2: no revision' "no earlier version" env V=3 $again
+	expect "$EXIT_USAGE" 'SINCE=empty: no revision' "or one without patches" env V=2 SINCE=empty $again
+	expect "$EXIT_USAGE" 'SINCE=moved: on another base' "or one on another base" env V=2 SINCE=moved $again
+	is "leaves nothing" [ ! -e "$work/again" ]
+	expect 0 'git tag v2' "mail of version 2" env V=2 $again
+}
+cover=$work/again/0000-cover-letter.patch
+is "has that in its subjects" [ "$(grep -h '^Subject: ' "$work"/again/*.patch | grep -c 'PATCH v2 [012]/2\]')" = 3 ]
+is "and what has changed" [ "$(sed -n '/^By hand/,/^Sönd/p' "$cover" | tr '\n' '|')" = \
+	'By hand, in two (2):||Changes since v1:||- five is not 5||Sönd R (2):|' ]
+is "and a range-diff" [ "$(sed -n '/^Range-diff against v1:/,$s/^\([12]:\)  [0-9a-f]* \(.\) .*/\1 \2/p' "$cover" |
+	tr '\n' '|')" = '1: !|2: =|' ]
+git -C "$other" reset -q --hard origin/master
+is "git am of version 2" git -C "$other" am -q "$work"/again/000[12]*
+is "gives what was changed" git -C "$other" diff --exit-code HEAD "$(git -C "$other" fetch -q "$linux" series &&
+	git -C "$other" rev-parse FETCH_HEAD)"
+
+# Other bases.
+near=$work/near
+mkdir "$near"
+git -C "$kernel" archive HEAD | tar -C "$near" -x
+sed -i 's/^SUBLEVEL.*/SUBLEVEL = 9/' "$near/Makefile"
+sed -i 's/^3$/drei/' "$near/mm/rmap.c"
+echo 'config OTHER' >>"$near/mm/Kconfig"
+expect 0 '^Linux 7.3.9, ' "which patches apply to another kernel" env BASE_SRC="$near" "$series" bases "$work/bases"
+is "by a merge" grep -q '^ 1 mm/rmap: spell five .* 0  applies with a 3-way merge$' "$work/bases"
+is "or not" grep -q '^ 2 mm: add new  *0  conflicts in mm/Kconfig$' "$work/bases"
+is "and how many" grep -q '^2 patches: 0 apply as they are, 1 with a 3-way merge; 1 conflict, 0 are' "$work/bases"
+git -C "$kernel" archive HEAD | tar -C "$near" -x
+sed -i 's/^5$/fünf/' "$near/mm/rmap.c"
+tar -C "$work" -cJf "$work/near.tar.xz" near
+expect 0 '^ 1 .* 0  conflicts in mm/rmap.c$' "on a tarball" env BASE_TARBALL="$work/near.tar.xz" "$series" bases
+is "what comes after a conflict" [ "$(grep -c -e '^ 2 mm: add new  *1  applies$' \
+	-e '^1 of those that apply come after' "$log")" = 2 ]
+expect 0 '^2 patches: 0 apply as they are, .* 2 are there already' "what is there already" env BASE_SRC="$linux" "$series" bases
+rm "$near/mm/rmap.c" "$near/include/linux/old.h"
+expect 0 '^ 1 .* 0  conflicts in mm/rmap.c$' "a file that is not there" env BASE_SRC="$near" "$series" bases
+cp "$work/bases" "$work/bases.was"
+expect "$EXIT_FETCH" 'no such directory' "no other kernel" env BASE_SRC=/nowhere "$series" bases "$work/bases"
+expect "$EXIT_FETCH" 'cannot unpack' "no tarball of one" env BASE_TARBALL="$log" "$series" bases "$work/bases"
+expect "$EXIT_FETCH" 'no kernel source' "or something else" env BASE_SRC="$work/bin" "$series" bases "$work/bases"
+is "leaves the former table" cmp "$work/bases" "$work/bases.was"
+git -C "$REPO" checkout -q .
+unset CHANGES
 
 # The source: wrong in several ways, nothing may stay of it.
 start
@@ -190,6 +280,9 @@ esac
 END
 cat >"$work/bin/apt-cache" <<'END'
 #!/bin/bash
+case " $* " in
+*" pkgnames "*)	echo linux-source-7.3; exit ;;
+esac
 echo "linux-source-7.3 | $FAKE_VERSION | http://mirror trixie-backports/main amd64 Packages"
 END
 chmod +x "$work"/bin/apt-*
@@ -206,6 +299,9 @@ is "and leaves nothing" [ -z "$(find "$BUILD" -type f ! -name series.lock)" ]
 expect "$EXIT_FETCH" 'no Debian mirror' "no mirror serves the suite" env FAKE_FAIL=update "$fetch"
 expect 0 verified "a download" "$fetch"
 is "import of it" "$series" import
+cp "$work"/exported/patches/0*.patch "$REPO/patches"
+expect "$EXIT_FETCH" 'no other kernel source' "the archive has this base only" "$series" bases
+expect 0 '^Linux 7.3.9-1, linux-source-7.3 of Debian unstable$' "or another" env FAKE_VERSION=7.3.9-1 "$series" bases
 
 # The tools themselves.
 is "C and shell have the same exit codes" diff \
