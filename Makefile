@@ -29,7 +29,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run test baseline compare kunit kunit-32 selftests shell tree kernel image \
 	image-path fetch import base-tree export check-runner check-tools fails-on-base \
-	check-series build-each checkpatch test-user mutants model torture matrix audit-base bench bench-kernels bench-native \
+	check-series build-each checkpatch docs test-user mutants model torture matrix audit-base bench bench-kernels bench-native \
 	bench-redis bench-check bench-compare \
 	mail bases deps runner recheck clean distclean kernel-patched kernel-base image-patched image-base
 
@@ -205,6 +205,9 @@ build-each: deps	## every patch builds; EACH=changed only the new ones, EACH=qui
 checkpatch: deps	## checkpatch --strict and codespell
 	@$(series) checkpatch
 
+docs: deps	## kernel-doc and htmldocs of what the series touches: no new warning
+	@$(series) docs
+
 bases: deps	## which patches apply to other kernels that Debian has; BASE_TARBALL= or BASE_SRC=: to yours
 	@$(series) bases $(if $(BASE_TARBALL)$(BASE_SRC),,results/bases.txt)
 
@@ -215,7 +218,7 @@ deps:	## install what is missing of the Debian packages
 	@tools/lib/deps.sh
 
 clean:	## remove what is built, keep source, ccache and results
-	rm -rf $(addprefix $(BUILD)/,kernel image kunit guest each user mutants)
+	rm -rf $(addprefix $(BUILD)/,kernel image kunit guest each docs user mutants)
 
 distclean:	## remove all of BUILD
 	rm -rf $(BUILD)

@@ -26,7 +26,7 @@ packages=(
 	spin
 	# series
 	ca-certificates codespell debian-archive-keyring gcc-aarch64-linux-gnu git
-	gpgv python3-git python3-ply shellcheck sparse util-linux
+	gpgv python3-git python3-ply python3-sphinx python3-yaml shellcheck sparse util-linux
 )
 
 case ${1-} in

@@ -9,6 +9,7 @@
 #   check       import then export must leave the repository as it is
 #   build-each [all|changed]  every patch builds
 #   checkpatch  scripts/checkpatch.pl --strict and codespell on every patch
+#   docs        kernel-doc and htmldocs: no warning that the base does not have
 #   bases [FILE]  which patches apply to other kernels
 #   mail OUT    files for git send-email and b4, From and Signed-off-by from FROM=;
 #               V=2 compares with SINCE=, else tag v1, and has the text in CHANGES=
@@ -501,14 +502,15 @@ $(base package-version), which has tree $(base tree)." -e "/^base-commit: /a cha
 need git:git diff:diffutils awk:mawk tar:tar
 command=${1-}
 case $command in
-import|base-tree|export|check|build-each|checkpatch|bases|mail)
+import|base-tree|export|check|build-each|checkpatch|docs|bases|mail)
 	shift
 	. "$here/build-each.sh"
 	. "$here/bases.sh"
+	. "$here/docs.sh"
 	series_lock
 	"cmd_${command/-/_}" "$@"
 	;;
 *)
-	die "$EXIT_USAGE" "commands: import base-tree export check build-each checkpatch bases mail"
+	die "$EXIT_USAGE" "commands: import base-tree export check build-each checkpatch docs bases mail"
 	;;
 esac

@@ -58,6 +58,17 @@ printf '%s\n' 'VERSION = 7' 'PATCHLEVEL = 3' 'SUBLEVEL = 4' >"$kernel/Makefile"
 seq 20 | tee "$kernel/include/linux/old.h" >"$kernel/mm/rmap.c"
 printf 'config MM\n\tbool\n' >"$kernel/mm/Kconfig"
 printf 'THE REST\n' >"$kernel/MAINTAINERS"
+# What looks at its comments and documents complains about the word "wrong".
+mkdir -p "$kernel/scripts" "$kernel/Documentation/mm"
+printf '%s\n' '#!/bin/sh' 'shift 2; grep -Hn wrong "$@"' >"$kernel/scripts/kernel-doc"
+chmod +x "$kernel/scripts/kernel-doc"
+cat >>"$kernel/Makefile" <<'END'
+htmldocs:
+	@cd Documentation && grep -Hns wrong $$(echo $(SPHINXOPTS) | \
+		sed 's/.*include_patterns=\([^ ]*\).*/\1/' | tr , ' ') >&2 || true
+END
+echo 'wrong already' | tee -a "$kernel/mm/rmap.c" "$kernel/Documentation/index.rst" >"$kernel/Documentation/mm/old.rst"
+printf '%s\n' '.. _label:' 'wrong elsewhere' >"$kernel/Documentation/other.rst"
 printf '/*\n' >"$kernel/.gitignore"
 tar -C "$work" -cJf "$work/tarball" kernel
 git -C "$kernel" init -q -b master
@@ -144,6 +155,32 @@ is "export without the last patch" "$series" export
 is "takes its files away" [ ! -e "$REPO/mm/new.c" ]
 is "and its patch" sh -c "! ls '$REPO'/patches/0002-* 2>/dev/null"
 git -C "$REPO" checkout -q .
+FORCE=1 "$series" import 2>/dev/null
+
+# Comments and documents. add_text FILE TEXT: as its first line, in the series.
+add_text()
+{
+	sed -i "1i $2" "$linux/$1"
+	commit "$linux" "$1"
+	"$series" export
+	"$series" docs
+}
+mkdir "$work/sphinx"
+printf '#!/bin/sh\n' >"$work/sphinx/sphinx-build"
+chmod +x "$work/sphinx/sphinx-build"
+PATH=$work/sphinx:$PATH
+expect 0 '^ok .* kernel-doc mm/rmap.c (base: 1 ' "docs: a comment, wrong as before" "$series" docs
+expect 0 '^ok .* htmldocs mm/old.rst (base: 2 ' "docs: a document, and the index" add_text Documentation/mm/old.rst right
+# shellcheck disable=SC2016 # no command
+expect 0 '^ok .* htmldocs mm/old.rst (base: 3 ' "docs: and the one that it refers to" \
+	add_text Documentation/mm/old.rst 'See :ref:`that <label>`.'
+expect "$EXIT_BUILD" '^not ok .* htmldocs' "docs: a document gets wrong" \
+	add_text Documentation/mm/old.rst 'wrong now'
+expect "$EXIT_BUILD" '^not ok .* kernel-doc mm/rmap.c' "docs: a comment that is wrong twice" \
+	add_text mm/rmap.c 'wrong already'
+sed -i 's/^htmldocs/none/' "$linux/Makefile"
+expect "$EXIT_BUILD" '^# .*No rule to make target' "docs: documents cannot be built" "$series" docs
+git -C "$REPO" checkout -q . && git -C "$REPO" clean -fdq
 FORCE=1 "$series" import 2>/dev/null
 
 # Mail.
