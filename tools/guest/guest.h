@@ -44,7 +44,7 @@ const char *known_reason(const struct known *k, const char *text);
 
 /* scenario.c */
 struct scenario {
-	char *name, *title, *append, *cpu, *machine, *audit;
+	char *name, *title, *append, *cpu, *audit;
 	const struct arch *arch;
 	int memory, cpus, nodes;	/* MiB, number, number */
 	bool disk;
@@ -131,8 +131,8 @@ int report_compare(const struct result *a, const struct result *b);
 
 /* qemu.c */
 struct arch {
-	const char *name, *qemu, *package;
-	const char *machine, *cpu;	/* where the scenario says nothing */
+	const char *name, *qemu, *package, *machine;
+	const char *cpu, *append;	/* where the scenario says nothing */
 	const char *console;		/* the kernel's name of the first port */
 	bool pci_report;		/* the machine has no second serial port */
 	bool kvm;			/* may run without emulation */

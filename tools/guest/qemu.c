@@ -25,14 +25,20 @@ static void on_signal(int sig)
  * so there it is a 8250 on the PCI bus; init.c knows the guest's names of both.
  */
 static const struct arch archs[] = {
+	/*
+	 * String instructions by the byte are slow when emulated, and 1 GiB pages take
+	 * minutes to clear: see the scenario gigantic.
+	 */
 	{ .name = "x86_64", .qemu = "qemu-system-x86_64", .package = "qemu-system-x86",
-	  .machine = "q35", .cpu = "max", .console = "ttyS0", .kvm = true },
+	  .machine = "q35", .cpu = "max,-erms,-fsrm,-pdpe1gb", .console = "ttyS0",
+	  .append = "no5lvl transparent_hugepage=madvise", .kvm = true },
 	{ .name = "i386", .qemu = "qemu-system-i386", .package = "qemu-system-x86",
-	  .machine = "q35", .cpu = "max", .console = "ttyS0", .kvm = true },
-	/* The architected pointer authentication is slow when emulated. */
+	  .machine = "q35", .cpu = "max,-erms,-fsrm,vendor=GenuineIntel", .console = "ttyS0",
+	  .append = "transparent_hugepage=madvise", .kvm = true },
+	/* So is the architected pointer authentication. */
 	{ .name = "arm64", .qemu = "qemu-system-aarch64", .package = "qemu-system-arm",
 	  .machine = "virt", .cpu = "max,pauth-impdef=on", .console = "ttyAMA0",
-	  .pci_report = true },
+	  .append = "transparent_hugepage=madvise", .pci_report = true },
 };
 
 const struct arch *arch_find(const char *name)
@@ -111,7 +117,7 @@ static void command_line(const struct boot *b, const char *initrd, struct list *
 	list_add(l, s->arch->qemu);
 	list_split(l, "-nodefaults -no-reboot -display none");
 #define ARG(option, ...) (list_add(l, option), list_add(l, fmt(__VA_ARGS__)))
-	ARG("-M", "%s", s->machine);
+	ARG("-M", "%s", s->arch->machine);
 	if (b->kvm) {
 		ARG("-accel", "kvm");
 		ARG("-cpu", "host");

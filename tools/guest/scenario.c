@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Scenario files: "key = value" lines, # comments. */
+/* Scenario files: "key = value" lines, # comments; what they leave out is below. */
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +56,6 @@ void scenario_load(struct scenario *s, const char *path)
 		{ "archives", WORDS, &s->archives },
 		{ "audit", WHETHER, &s->audit },
 		{ "append", TEXT, &s->append },
-		{ "machine", TEXT, &s->machine },
 		{ "cpu", TEXT, &s->cpu },
 		{ "memory", INT, &s->memory },
 		{ "cpus", INT, &s->cpus },
@@ -75,10 +74,10 @@ void scenario_load(struct scenario *s, const char *path)
 	if (!text)
 		die(EXIT_USAGE, "%s: no such scenario", path);
 	*s = (struct scenario) {
-		.title = "", .append = "", .audit = "optional", .arch = arch_find("x86_64"),
-		.memory = 2048, .cpus = 2, .nodes = 1,
-		.limit_boot = 20, .limit_silence = 30, .limit_test = 120,
-		.limit_run = 900, .tcg_factor = 5,
+		.title = "", .audit = "optional", .arch = arch_find("x86_64"),
+		.memory = 4096, .cpus = 2, .nodes = 2, .disk = true,
+		.limit_boot = 20, .limit_silence = 60, .limit_test = 180,
+		.limit_run = 1200, .tcg_factor = 5,
 	};
 	for (int nr = 1; (line = next_line(&pos)); nr++) {
 		char *value, *key;
@@ -100,10 +99,10 @@ void scenario_load(struct scenario *s, const char *path)
 		if (!set_value(keys[i].field, keys[i].type, value))
 			die(EXIT_USAGE, "%s:%d: bad value of %s: %s", path, nr, key, value);
 	}
-	if (!s->machine)
-		s->machine = fmt("%s", s->arch->machine);
 	if (!s->cpu)
 		s->cpu = fmt("%s", s->arch->cpu);
+	if (!s->append)
+		s->append = fmt("%s", s->arch->append);
 	if (s->cpus % s->nodes)
 		die(EXIT_USAGE, "%s: the nodes must have the same number of CPUs", path);
 	free(text);
