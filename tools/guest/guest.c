@@ -9,7 +9,7 @@
  *	guest recheck RESULT
  *	guest compare RESULT_A RESULT_B
  *	guest kunit-check --results DIR --log FILE [--status N] [--kernel BZIMAGE]
- *	guest accel --scenario FILE --kernel BZIMAGE --image DIR
+ *		[--rerun COMMAND]
  *	guest scenario FILE config|tests
  */
 #define _GNU_SOURCE
@@ -202,8 +202,7 @@ static int cmd_run(int argc, char **argv)
 	for (int i = 0; i < argc; i++)
 		buf_add(&rerun, "%s%s", i ? " " : "", argv[i]);
 	buf_add(&run, "kind = guest\nscenario = %s\nnonce = %s\naccel = %s\naudit = %s\nrerun = %s\ntests =",
-		s.name, b.nonce, b.kvm ? "kvm" : "tcg", opt.audit ? opt.audit : s.audit,
-		opt.rerun ? opt.rerun : rerun.s);
+		s.name, b.nonce, b.kvm ? "kvm" : "tcg", opt.audit ? opt.audit : s.audit, rerun.s);
 	buf_add(&plan, "nonce %s\nduration %.0f\n", b.nonce, b.duration);
 	for (int i = 0; i < tests->n; i++) {
 		buf_add(&run, " %s", tests->v[i]);
@@ -291,8 +290,6 @@ static int cmd_scenario(void)
 int main(int argc, char **argv)
 {
 	const char *cmd = argc > 1 ? argv[1] : "";
-	struct scenario s;
-	struct boot b;
 
 	parse(argc, argv);
 	if (!strcmp(cmd, "run"))
@@ -307,10 +304,5 @@ int main(int argc, char **argv)
 		return cmd_kunit();
 	if (!strcmp(cmd, "scenario"))
 		return cmd_scenario();
-	if (!strcmp(cmd, "accel")) {
-		prepare(&b, &s);
-		puts(b.kvm ? "kvm" : "tcg");
-		return EXIT_OK;
-	}
-	die(EXIT_USAGE, "usage: guest run|shell|recheck|compare|kunit-check|scenario|accel ...");
+	die(EXIT_USAGE, "usage: guest run|shell|recheck|compare|kunit-check|scenario ...");
 }
