@@ -147,7 +147,6 @@ struct boot {
 	double duration;	/* of the test "torture" */
 };
 
-double limit_factor(const struct boot *b);
 double limit_of_test(const struct boot *b, const char *name);
 
 bool kvm_works(const struct boot *b, const char *cache);

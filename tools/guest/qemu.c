@@ -49,7 +49,7 @@ const struct arch *arch_find(const char *name)
 	return NULL;
 }
 
-double limit_factor(const struct boot *b)
+static double limit_factor(const struct boot *b)
 {
 	return b->kvm ? 1 : b->s->tcg_factor;
 }

@@ -212,9 +212,28 @@ static const struct test *find_test(const struct result *r, const char *name)
 	return NULL;
 }
 
+struct tally {
+	int same, better, worse;
+};
+
+/* One case, or a test without cases. */
+static void weigh(struct tally *n, const char *name, enum verdict before, int rank_after,
+		  const char *after)
+{
+	int diff = rank_after - rank(before);
+
+	n->same += !diff;
+	n->better += diff < 0;
+	n->worse += diff > 0;
+	if (diff)
+		printf("%s %s: %s -> %s\n", diff > 0 ? "worse: " : "better:", name,
+		       verdict_name[before], after);
+}
+
 int report_compare(const struct result *a, const struct result *b)
 {
-	int same = 0, better = 0, worse = 0, added = 0, lost;
+	struct tally n = { 0 };
+	int added = 0;
 
 	for (int i = 0; i < a->nr_tests; i++) {
 		const struct test *ta = &a->tests[i], *tb = find_test(b, ta->name);
@@ -225,31 +244,16 @@ int report_compare(const struct result *a, const struct result *b)
 			printf("worse:  %s: %s -> %s (%s)\n", ta->name,
 			       verdict_name[ta->verdict], verdict_name[vb],
 			       tb ? tb->why : "not run");
-			worse++;
+			n.worse++;
 		} else if (!ta->nr_rows) {
-			lost = rank(vb) - rank(ta->verdict);
-			same += !lost;
-			worse += lost > 0;
-			better += lost < 0;
-			if (lost)
-				printf("%s %s: %s -> %s\n", lost > 0 ? "worse: " : "better:",
-				       ta->name, verdict_name[ta->verdict], verdict_name[vb]);
+			weigh(&n, ta->name, ta->verdict, rank(vb), verdict_name[vb]);
 		}
 		for (int j = 0; j < ta->nr_rows; j++) {
 			const struct row *ra = &ta->rows[j], *rb = find_row(tb, ra->name);
-			int diff = (rb ? rank(rb->verdict) : 2) - rank(ra->verdict);
 
-			if (!diff) {
-				same++;
-				continue;
-			}
-			printf("%s %s: %s: %s -> %s\n", diff > 0 ? "worse: " : "better:",
-			       ta->name, ra->name, verdict_name[ra->verdict],
-			       rb ? verdict_name[rb->verdict] : "missing");
-			if (diff > 0)
-				worse++;
-			else
-				better++;
+			weigh(&n, fmt("%s: %s", ta->name, ra->name), ra->verdict,
+			      rb ? rank(rb->verdict) : 2,
+			      rb ? verdict_name[rb->verdict] : "missing");
 		}
 		for (int j = 0; tb && j < tb->nr_rows; j++)
 			added += !find_row(ta, tb->rows[j].name);
@@ -257,15 +261,15 @@ int report_compare(const struct result *a, const struct result *b)
 	for (int i = 0; i < b->nr_tests; i++)
 		if (!find_test(a, b->tests[i].name))
 			added += b->tests[i].nr_rows ? b->tests[i].nr_rows : 1;
-	if (b->verdict > a->verdict && b->verdict >= AUDIT && !worse) {
+	if (b->verdict > a->verdict && b->verdict >= AUDIT && !n.worse) {
 		printf("worse:  run: %s -> %s (%s)\n", verdict_name[a->verdict],
 		       verdict_name[b->verdict], b->why);
-		worse++;
+		n.worse++;
 	}
-	if (!same && !better && !worse) {
+	if (!n.same && !n.better && !n.worse) {
 		puts("nothing to compare");
-		worse = 1;
+		n.worse = 1;
 	}
-	printf("%d the same, %d better, %d worse, %d new\n", same, better, worse, added);
-	return worse ? EXIT_TEST : EXIT_OK;
+	printf("%d the same, %d better, %d worse, %d new\n", n.same, n.better, n.worse, added);
+	return n.worse ? EXIT_TEST : EXIT_OK;
 }

@@ -29,20 +29,13 @@ static const char * const strong[] = {
 	"ODEBUG:",
 };
 
-/* These are part of one, or one of their own if there is none above them. */
-static const char * const weak[] = {
-	"Call Trace:",
-};
-
-static bool contains(const char *line, const char * const *words, size_t n)
+static bool begins_one(const char *line)
 {
-	for (size_t i = 0; i < n; i++)
-		if (strstr(line, words[i]))
+	for (size_t i = 0; i < sizeof(strong) / sizeof(strong[0]); i++)
+		if (strstr(line, strong[i]))
 			return true;
 	return false;
 }
-
-#define has(line, words) contains(line, words, sizeof(words) / sizeof(words[0]))
 
 /* "[    1.234567][   T12] text" to "text". */
 char *strip_stamp(char *line)
@@ -87,8 +80,9 @@ void splat_scan(struct result *r, char *log, const struct known *known)
 			s.test = 0;
 		if (!strncmp(line, "Kernel panic", 12) && !r->panic)
 			r->panic = fmt("%s", line);
-		is_strong = has(line, strong);
-		if (is_strong || (has(line, weak) && nr - last > BODY_LINES)) {
+		is_strong = begins_one(line);
+		/* A trace is part of one, or one of its own if there is none above it. */
+		if (is_strong || (strstr(line, "Call Trace:") && nr - last > BODY_LINES)) {
 			s.title = fmt("%s", is_strong || !title ? line : title);
 			s.known = known_reason(known, s.title);
 			r->splats = xrealloc(r->splats, (r->nr_splats + 1) * sizeof(s));
