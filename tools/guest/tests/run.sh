@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests of the runner over golden logs; no guest is booted. A case of the form
-# golden/NAME is a folder as a run leaves it, with the wanted exit code and
-# verdict in golden/NAME/want.
+# Tests of the runner over golden logs; no guest is booted. A case golden/NAME is
+# a folder as a run leaves it, with the wanted exit code and verdict in its file
+# "want". What is not in it is as in golden/pass.
 set -u
 
 tests=$(cd "$(dirname "$0")" && pwd)
@@ -38,11 +38,14 @@ lists()
 	printf '%s\n' "${2-}" >"$work/lists/known-splats"
 }
 
-# golden NAME: a copy that recheck may write its reports to.
+# golden NAME [COPY]: all of it, in a folder that recheck may write its reports to.
 golden()
 {
-	rm -rf "$work/r"
-	cp -r "$tests/golden/$1" "$work/r"
+	local copy=$work/${2:-r}
+
+	rm -rf "$copy"
+	cp -r "$tests/golden/pass" "$copy"
+	cp -r "$tests/golden/$1/." "$copy"
 }
 
 lists 'alpha/*swap case | no swap in this golden log' 'WARNING: * known_function* | a known one'
@@ -129,7 +132,9 @@ done
 # compare BASE OTHER CODE TEXT DESCRIPTION
 compare()
 {
-	check "$3" "$4" "$guest" compare "$tests/golden/$1" "$tests/golden/$2" --lists "$work/lists"
+	golden "$1" 1
+	golden "$2" 2
+	check "$3" "$4" "$guest" compare "$work/1" "$work/2" --lists "$work/lists"
 	result "compare: $5"
 }
 compare pass pass 0 ' 0 worse' "equal"
@@ -141,8 +146,7 @@ compare pass unexpected-skip "$EXIT_TEST" 'pass -> skip' "a new skip is worse"
 compare pass audit-clean 0 ' 0 worse' "an audit that finds nothing is not worse than none"
 compare audit-clean audit-difference "$EXIT_TEST" 'worse: *alpha: pass -> audit' "a difference is worse"
 for n in 1 2; do
-	rm -rf "${work:?}/$n"
-	cp -r "$tests/golden/pass" "$work/$n"
+	golden pass "$n"
 	sed -i "s/first/6${n} of 90 moved (${n}8%)/; s/third/run ${n} of 3/" "$work/$n/ktap.log"
 done
 check "$EXIT_TEST" 'worse: *alpha: .*run 1 of 3.*missing' "$guest" compare "$work/1" "$work/2" --lists "$work/lists"
