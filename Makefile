@@ -94,7 +94,7 @@ bench-redis: bench-kernels	## a Redis server that saves itself, on the three ker
 
 bench-check: kernel-patched	## that fork() of large folios still writes to a few struct pages only
 	@ONLY=fork/2M-ptes REPEAT=1 tools/bench/bench.sh $(results)/bench-check series=$(call kernel_image,patched)
-	@awk -f tools/bench/check.awk $(results)/bench-check/bench.csv | tools/lib/tap-sum.sh
+	@awk -f tools/bench/read.awk -f tools/bench/check.awk $(results)/bench-check/bench.csv | tools/lib/tap-sum.sh
 
 bench-compare: deps	## the same of two kernels of your own: A=bzImage B=bzImage
 	@tools/bench/bench.sh $(BUILD)/results/bench-compare a=$(A) b=$(B)

@@ -1,48 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The headline table of README, in Markdown, from bench.csv.
-
-function number(kernel, key, c)
-{
-	return value[kernel, key, c] - fixed[kernel, key, c]
-}
+# The headline table of README, in Markdown: awk -f read.awk -f headline.awk bench.csv
 
 function row(what, case_, backing,	c, i, key, text)
 {
-	key = case_ FS backing
+	key = "cases" FS case_ FS backing FS mib FS 0
 	if (!(("base", key, "instructions") in value))
 		return
 	text = "| " what " | 1"
 	for (i = 2; i <= 3; i++)
-		text = text sprintf(" / %.3f", number(kernel[i], key, "instructions") / number("base", key, "instructions"))
+		text = text sprintf(" / %.3f", value[kernel[i], key, "net_instructions"] / value["base", key, "net_instructions"])
 	for (c = 1; c <= 3; c++)
 		for (i = 1; i <= 3; i++)
-			text = text sprintf("%s %d", i == 1 ? " |" : " /", number(kernel[i], key, column[c]))
+			text = text sprintf("%s %d", i == 1 ? " |" : " /", value[kernel[i], key, column[c]])
 	print text " |"
 }
 
-BEGIN {
-	FS = ","
-	split("base nopm series", kernel, " ")
-	split("vm_locked vm_lines_dirtied faults", column, " ")
-}
-FNR == 1 {
-	for (i = 1; i <= NF; i++)
-		name[i] = $i
-	next
-}
-$2 == "cases" {
-	for (i = 8; i <= NF; i++) {
-		value[$1, $3 FS $4, name[i]] = $i
-		if ($4 == "nothing")
-			nothing[$1, $3, name[i]] = $i
-		else if (i > 8)
-			fixed[$1, $3 FS $4, name[i]] = nothing[$1, $3, name[i]]
-	}
-	if ($4 != "nothing")
-		mib = $6
-}
+$2 == "cases" && $4 != "nothing" { mib = $6 }
+
 END {
+	split("base nopm series", kernel, " ")
+	split("net_vm_locked net_vm_lines_dirtied faults", column, " ")
 	print "| " mib " MiB of memory; base / NO_PAGE_MAPCOUNT / series | instructions, ratio | locked instructions on struct pages | lines of struct pages written to | page faults |"
 	print "|---|---|---|---|---|"
 	row("fork, small folios", "fork", "order0")

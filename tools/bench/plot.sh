@@ -4,9 +4,8 @@
 # plot.sh CSV OUT: pictures of bench.csv, by gnuplot, as OUT/*.svg
 set -euo pipefail
 
-guest=$(cd "$(dirname "$0")/../guest" && pwd)
-# shellcheck source=../guest/common.sh
-. "$guest/common.sh"
+# shellcheck source=../lib/lib.sh
+. "$(dirname "$0")/../lib/lib.sh"
 
 [ $# -eq 2 ] || die "$EXIT_USAGE" "usage: plot.sh CSV OUT"
 [ -f "$1" ] || die "$EXIT_USAGE" "$1: no such file"

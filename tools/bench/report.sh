@@ -14,7 +14,7 @@ out=$1 record=${2-} readme=${3-}
 [ -s "$out/bench.csv" ] || die "$EXIT_USAGE" "$out: no bench.csv"
 rm -f "$out"/*.svg
 first=$(sed -n '2s/,.*//p' "$out/bench.csv")
-awk -f "$bench/table.awk" -v json="$out/bench.json" -v targets="$bench/targets" \
+awk -f "$bench/read.awk" -f "$bench/table.awk" -v json="$out/bench.json" -v targets="$bench/targets" \
 	-v raw="$out/raw-$first.csv" "$out/bench.csv" | tee "$out/tables.txt"
 # A part of the cases has not all that a picture wants.
 if grep -q ',orders,munmap,2M,' "$out/bench.csv"; then
@@ -25,7 +25,7 @@ fi
 	cp "$out"/{bench.csv,bench.json,tables.txt} "$out"/*.svg "$record"
 }
 [ -z "$readme" ] || {
-	awk -f "$bench/headline.awk" "$out/bench.csv" >"$out/headline.md"
+	awk -f "$bench/read.awk" -f "$bench/headline.awk" "$out/bench.csv" >"$out/headline.md"
 	sed -i -e '/^<!-- headline -->$/,/^<!-- end -->$/{/^<!--/!d}' \
 		-e "/^<!-- headline -->\$/r $out/headline.md" "$readme"
 }

@@ -2,10 +2,10 @@
 #
 # bench.csv to tables of ratios to its first kernel, and what became of the targets:
 #
-#	awk -f table.awk [-v json=FILE] [-v targets=FILE [-v raw=FILE]] bench.csv
+#	awk -f read.awk -f table.awk [-v json=FILE] [-v targets=FILE [-v raw=FILE]] bench.csv
 #
-# "net" is without what the case takes when nothing is mapped. raw: all repetitions of
-# the first kernel, to say what of a missed target is less than these differ.
+# raw: all repetitions of the first kernel, to say what of a missed target is less than
+# these differ.
 
 function ratio(key, k, c,	a, b)
 {
@@ -55,7 +55,6 @@ function judge(case_, backing, key,	i, c, k, named, got, against, verdict, word)
 }
 
 BEGIN {
-	FS = ","
 	while (targets && (getline line <targets) > 0) {
 		if (line ~ /^(#|$)/)
 			continue
@@ -75,31 +74,6 @@ BEGIN {
 		for (i = 8; i in field; i++)
 			if (field[i] + 0 > most[key, name[i]] + 0)
 				most[key, name[i]] = field[i]
-	}
-}
-
-FNR == 1 {
-	for (i = 1; i <= NF; i++)
-		name[i] = $i
-	next
-}
-
-{
-	key = $2 FS $3 FS $4 FS $6 FS $7
-	if (!($1 in of)) {
-		kernels[++nkernels] = $1
-		of[$1] = nkernels
-	}
-	if (!(key in seen)) {
-		seen[key] = 1
-		keys[++nkeys] = key
-	}
-	for (i = 8; i <= NF; i++)
-		value[$1, key, name[i]] = $i
-	for (i = 9; i <= NF; i++) {
-		if ($4 == "nothing")
-			fixed[$1, $2, $3, $7, i] = $i
-		value[$1, key, "net_" name[i]] = $i - fixed[$1, $2, $3, $7, i]
 	}
 }
 

@@ -387,7 +387,7 @@ series,cases,fork,2M-ptes,2048,64,0,1,850,320,202
 END
 printf 'fork 2M-ptes net_instructions 0.75\nfork 2M-ptes vm_locked 0.005\n' >"$work/targets"
 sed 's/850,320/900,3200/' "$work/bench.csv" >"$work/worse.csv"
-table="awk -f $bench/table.awk -v targets=$work/targets"
+table="awk -f $bench/read.awk -f $bench/table.awk -v targets=$work/targets"
 # shellcheck disable=SC2086 # a command and its arguments
 {
 	expect 0 "^fork  *2M-ptes  *64  *1100  *0.7727  *0.7500 " "bench: a table" $table "$work/bench.csv"
@@ -401,10 +401,10 @@ sed 's/^series/mine/' "$work/bench.csv" >"$work/mine.csv"
 expect 0 "^fork  *2M-ptes .*0.7500" "bench: other kernels" $table "$work/mine.csv"
 is "bench: have no targets" [ -z "$(grep target "$log")" ]
 expect 0 "^ok 1 .* vm_locked 10.0 " "bench: the check of fork()" \
-	awk -f "$bench/check.awk" "$work/bench.csv"
+	awk -f "$bench/read.awk" -f "$bench/check.awk" "$work/bench.csv"
 expect 0 "^not ok 1 .* vm_locked 100.0 " "bench: fails if fork() gets worse" \
-	awk -f "$bench/check.awk" "$work/worse.csv"
-expect 0 "^not ok 1 " "bench: or was not measured" awk -f "$bench/check.awk" /dev/null
+	awk -f "$bench/read.awk" -f "$bench/check.awk" "$work/worse.csv"
+expect 0 "^not ok 1 " "bench: or was not measured" awk -f "$bench/read.awk" -f "$bench/check.awk" /dev/null
 expect "$EXIT_USAGE" "not NAME=KERNEL" "bench: which kernel" "$bench/bench.sh" "$work/out" /nowhere
 expect "$EXIT_USAGE" "no such kernel" "bench: a kernel that is not there" "$bench/bench.sh" "$work/out" a=/nowhere
 is "bench: and leaves nothing" [ ! -e "$work/out" ]
