@@ -38,10 +38,7 @@ logged "$log" gcc "${warnings[@]}" -static -o "$work/initramfs/init" "$bench/mai
 cp "$(command -v busybox)" "$work/initramfs/busybox"
 mkfs=$(command -v mkfs.xfs)
 cp "$mkfs" "$work/initramfs/"
-ldd "$mkfs" | grep -o '/[^ ]*' | while read -r library; do
-	mkdir -p "$work/initramfs${library%/*}"
-	cp -L "$library" "$work/initramfs$library"
-done
+ldd "$mkfs" | grep -o '/[^ ]*' | xargs cp -L --parents -t "$work/initramfs"
 pack_initramfs "$work/initramfs" "$work/initramfs.cpio"
 
 memory=$((mib < 256 ? 1536 : 512 + 4 * mib))

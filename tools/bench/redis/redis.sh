@@ -32,9 +32,8 @@ fetch_packages "$packages" amd64 redis-server redis-tools libatomic1 libc6 libca
 	libgcc-s1 libgcrypt20 libgpg-error0 libjemalloc2 liblz4-1 liblzf1 liblzma5 libssl3 \
 	libstdc++6 libsystemd0 libzstd1
 rm -rf "$root"
-mkdir -p "$root/bin" "$root/dev"
+mkdir -p "$root/bin" "$root/dev" "$root/usr"
 cp -a "$packages"/lib* "$root/"
-mkdir -p "$root/usr"
 cp -a "$packages/usr/lib" "$root/usr/"
 cp "$packages"/usr/bin/redis-{server,cli,benchmark} "$root/bin/"
 cp "$(command -v busybox)" "$root/busybox"
@@ -53,12 +52,15 @@ for kernel; do
 	tr -d '\r' <"$out/redis-$name.console" | awk -v kernel="$name" 'NF == 2 && $2 ~ /^[0-9]+$/ { print kernel "," $1 "," $2 }'
 done >"$out/redis.csv"
 awk -F, '
-	{ if (!($1 in seen)) { seen[$1] = 1; kernels[++n] = $1 } value[$1, $2] = $3 }
-	function row(what, unit, k, v)
+	!($1 in seen) { seen[$1] = 1; kernels[++n] = $1 }
+	{ value[$1, $2] = $3 }
+	$2 == "cow_bytes" { value[$1, "cow_kib"] = int($3 / 1024) }
+	# row(WHAT, NAME [, SINCE]): what NAME is, or by how much more than SINCE.
+	function row(what, name, since,	k)
 	{
 		printf "%-52s", what
 		for (k = 1; k <= n; k++)
-			printf " %12s", unit[kernels[k]]
+			printf " %12d", value[kernels[k], name] - value[kernels[k], since]
 		printf "\n"
 	}
 	END {
@@ -66,25 +68,13 @@ awk -F, '
 		for (k = 1; k <= n; k++)
 			printf " %12s", kernels[k]
 		printf "\n"
-		for (k = 1; k <= n; k++) {
-			x = kernels[k]
-			a[x] = value[x, "fork_usec"]
-			b[x] = value[x, "written_faults"] - value[x, "filled_faults"]
-			c[x] = value[x, "again_faults"] - value[x, "saved_faults"]
-			d[x] = int(value[x, "cow_bytes"] / 1024)
-			e[x] = value[x, "filled_rss"]
-			f[x] = value[x, "again_rss"]
-			g[x] = value[x, "filled_anonhugepages"]
-			h[x] = value[x, "again_anonhugepages"]
-			i[x] = value[x, "child_alive_at_the_end"]
-		}
-		row("fork(), thousands of instructions", a)
-		row("page faults from BGSAVE until all was written to", b)
-		row("the child still saved then", i)
-		row("page faults when written to again, without child", c)
-		row("Private_Dirty of the child at its end, KiB", d)
-		row("memory before, KiB", e)
-		row("memory at the end, KiB", f)
-		row("by PMDs before, KiB", g)
-		row("by PMDs at the end, KiB", h)
+		row("fork(), thousands of instructions", "fork_usec")
+		row("page faults from BGSAVE until all was written to", "written_faults", "filled_faults")
+		row("the child still saved then", "child_alive_at_the_end")
+		row("page faults when written to again, without child", "again_faults", "saved_faults")
+		row("Private_Dirty of the child at its end, KiB", "cow_kib")
+		row("memory before, KiB", "filled_rss")
+		row("memory at the end, KiB", "again_rss")
+		row("by PMDs before, KiB", "filled_anonhugepages")
+		row("by PMDs at the end, KiB", "again_anonhugepages")
 	}' "$out/redis.csv" | tee "$out/redis.txt"
