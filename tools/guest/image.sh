@@ -139,14 +139,13 @@ make_archives()
 
 	[ $# -gt 0 ] || return 0
 	stress=$(command -v stress-ng)
-	now=$(with_libs "$stress" | sed -n 's/^file [^ ]* \([^ ]*\) .*/\1/p' |
-		xargs sha256sum "$0" "$stress" | sha256sum)
+	{
+		with_libs "$stress"
+		echo "file /bin/stress-ng $stress 0755 0 0"
+	} >"$out/stress.list"
+	now=$(awk '$1 == "file" { print $3 }' "$out/stress.list" | xargs sha256sum "$0" | sha256sum)
 	if [ "$(cat "$out/stress.stamp" 2>/dev/null)" != "$now" ] || [ ! -s "$out/stress.cpio" ]; then
 		rm -f "$out/stress.stamp"
-		{
-			with_libs "$stress"
-			echo "file /bin/stress-ng $stress 0755 0 0"
-		} >"$out/stress.list"
 		logged "$log" "$out/gen_init_cpio" -t 0 -o "$out/stress.tmp" "$out/stress.list"
 		mv "$out/stress.tmp" "$out/stress.cpio"
 		echo "$now" >"$out/stress.stamp"

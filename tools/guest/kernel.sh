@@ -90,12 +90,9 @@ if ! cmp -s "$merged" "$out/fragments" || [ ! -s "$out/.config" ] ||
 	(cd "$out" && logged "$log" "$tree/scripts/kconfig/merge_config.sh" -m -O "$out" .config "$merged")
 	logged "$log" kmake olddefconfig
 	assert_config
-	mv "$merged" "$out/fragments"
-	merged=$out/fragments
-else
-	rm -f "$merged"
-	merged=$out/fragments
 fi
+mv "$merged" "$out/fragments"
+merged=$out/fragments
 say "building in $out"
 start=$SECONDS
 logged "$log" kmake -j"$(nproc)" "${KERNEL_IMAGE##*/}"

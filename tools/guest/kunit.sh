@@ -4,7 +4,7 @@
 # Run the KUnit suites of a kernel that is built already, through the tree's
 # own kunit.py, and judge its log as any guest run's:
 #
-#	[ARCH=i386|arm64] kunit.sh TREE OUT RESULTS [FILTER...]
+#	[ARCH=i386|arm64] kunit.sh TREE OUT RESULTS [FILTER]
 #
 # FILTER is a glob over suites; the default are those of the series. For another
 # architecture than x86_64, kunit.py builds the kernel as well, in OUT, from the
@@ -15,7 +15,7 @@ guest=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=common.sh
 . "$guest/common.sh"
 
-[ $# -ge 3 ] || die "$EXIT_USAGE" "usage: kunit.sh TREE OUT RESULTS [FILTER...]"
+[ $# -eq 3 ] || [ $# -eq 4 ] || die "$EXIT_USAGE" "usage: kunit.sh TREE OUT RESULTS [FILTER]"
 need_tree "$1"
 tree=$(cd "$1" && pwd)
 use_arch "${ARCH:-x86_64}"
@@ -30,9 +30,7 @@ if [ "$ARCH" != x86_64 ] && [ ! -e "$out/config.done" ]; then
 		--jobs="$(nproc)"
 fi
 [ -s "$out/$KERNEL_IMAGE" ] || die "$EXIT_USAGE" "$2: no kernel built there"
-results=$3
-shift 3
-[ $# -gt 0 ] || set -- 'folio_mapcount*'
+results=$3 filter=${4:-folio_mapcount*}
 need python3:python3 "$QEMU"
 [ -x "$BUILD/guest/guest" ] || die "$EXIT_USAGE" "build the runner first: make -C tools/guest"
 
@@ -42,41 +40,28 @@ GUEST_ACCEL=tcg
 [ "$SRCARCH" != x86 ] || GUEST_ACCEL=$(cat "$BUILD/accel" 2>/dev/null || echo tcg)
 export GUEST_QEMU GUEST_ACCEL
 
-# kunit.py takes one glob and leaves its log in the build folder.
-worst=0 ran=0
-for filter; do
-	work=$(mktemp -d "$BUILD/kunit.XXXXXX") || die "$EXIT_ENV" "$BUILD: not writable"
-	status=0
-	# Where kunit.py looks for the kernel; of arm64's, it wants the compressed one.
-	mkdir -p "$work/${KERNEL_IMAGE%/*}"
-	ln -s "$out/.config" "$work/"
-	case $ARCH in
-	arm64)	gzip -1c "$out/$KERNEL_IMAGE" >"$work/$KERNEL_IMAGE.gz" ;;
-	*)	ln -s "$out/$KERNEL_IMAGE" "$work/$KERNEL_IMAGE" ;;
-	esac
-	# -B: the tree is only read, so no compiled Python in it.
-	PATH=$guest/shim:$PATH python3 -B "$tree/tools/testing/kunit/kunit.py" exec \
-		--arch "$ARCH" --build_dir="$work" --timeout="${KUNIT_TIMEOUT:-300}" \
-		--json="$work/kunit.json" "$filter" >"$work/kunit.out" 2>&1 || status=$?
-	# A glob that fits nothing is no failure as long as another fits.
-	if [ $# -gt 1 ] && ! grep -aqE '^(\[[^]]*\] ?)?(not )?ok ' "$work/test.log" 2>/dev/null &&
-	   grep -aqE '(^|\] )1\.\.0$' "$work/test.log"; then
-		say "no suite fits $filter"
-		rm -rf "$work"
-		continue
-	fi
-	ran=$((ran + 1))
-	[ -s "$work/test.log" ] || cat "$work/kunit.out" >&2
-	touch "$work/test.log"
-	code=0
-	"$BUILD/guest/guest" kunit-check --results "$results" --log "$work/test.log" \
-		--status "$status" --kernel "$out/$KERNEL_IMAGE" \
-		--rerun "tools/guest/kunit.sh $tree $out $results $filter" || code=$?
-	last=$(readlink "$results/latest")
-	cp "$work/kunit.out" "$results/$last/"
-	[ ! -f "$work/kunit.json" ] || cp "$work/kunit.json" "$results/$last/"
-	rm -rf "$work"
-	[ "$code" -le "$worst" ] || worst=$code
-done
-[ "$ran" -gt 0 ] || die "$EXIT_TEST" "no test ran"
-exit "$worst"
+# kunit.py leaves its log in the build folder.
+work=$(mktemp -d "$BUILD/kunit.XXXXXX") || die "$EXIT_ENV" "$BUILD: not writable"
+trap 'rm -rf "$work"' EXIT
+# Where kunit.py looks for the kernel; of arm64's, it wants the compressed one.
+mkdir -p "$work/${KERNEL_IMAGE%/*}"
+ln -s "$out/.config" "$work/"
+case $ARCH in
+arm64)	gzip -1c "$out/$KERNEL_IMAGE" >"$work/$KERNEL_IMAGE.gz" ;;
+*)	ln -s "$out/$KERNEL_IMAGE" "$work/$KERNEL_IMAGE" ;;
+esac
+status=0
+# -B: the tree is only read, so no compiled Python in it.
+PATH=$guest/shim:$PATH python3 -B "$tree/tools/testing/kunit/kunit.py" exec \
+	--arch "$ARCH" --build_dir="$work" --timeout="${KUNIT_TIMEOUT:-300}" \
+	--json="$work/kunit.json" "$filter" >"$work/kunit.out" 2>&1 || status=$?
+[ -s "$work/test.log" ] || cat "$work/kunit.out" >&2
+touch "$work/test.log"
+code=0
+"$BUILD/guest/guest" kunit-check --results "$results" --log "$work/test.log" \
+	--status "$status" --kernel "$out/$KERNEL_IMAGE" \
+	--rerun "tools/guest/kunit.sh $tree $out $results $filter" || code=$?
+last=$(readlink "$results/latest")
+cp "$work/kunit.out" "$results/$last/"
+[ ! -f "$work/kunit.json" ] || cp "$work/kunit.json" "$results/$last/"
+exit "$code"
