@@ -19,11 +19,15 @@
 #define PAGE		4096ul
 #define PMD		(2ul << 20)
 
+/* The parts of bench.csv: all cases; by the size of the folios; by how many share them. */
+enum part { CASES = 1, ORDERS = 2, SHARERS = 4 };
+
 /* What the memory of an area is made of. */
 struct backing {
 	const char *name;
 	unsigned int kib;	/* size of the folios, 0 if the file system decides */
 	enum { ANON, SHMEM, FILES } kind;
+	unsigned int parts;
 	bool by_ptes;		/* 2 MiB folios that are not mapped by PMDs */
 };
 
@@ -43,17 +47,16 @@ struct area {
  */
 struct bench_case {
 	const char *name;
-	bool populated;
 	unsigned int kinds;	/* 1 << ANON etc. */
+	unsigned int parts;
+	bool populated;
 	bool (*fits)(const struct backing *b);	/* all, if NULL */
 	bool fixed;		/* count it with nothing mapped as well */
 	void (*prepare)(struct area *a);
 	void (*run)(struct area *a);
 };
 
-extern const struct bench_case touch_case, fork_case, child_exit_case, cow_alive_case,
-	cow_gone_case, split_case, mprotect_case, dontneed_case, mremap_case, pageout_case,
-	swapin_case, migrate_case, munmap_case, exit_case;
+extern const struct bench_case cases[];
 
 void die(const char *what);
 void touch(struct area *a);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Count what the cases of this folder take, on several kernels, one after the other:
+# Count what the cases in cases.c take, on several kernels, one after the other:
 #
 #	bench.sh OUT NAME=KERNEL...
 #
@@ -34,7 +34,7 @@ warnings=(-O2 -Wall -Wextra -Wno-missing-field-initializers -Werror)
 logged "$log" gcc "${warnings[@]}" -fPIC -shared -o "$work/count.so" "$bench/count.c"
 rm -rf "$work/initramfs"
 mkdir "$work/initramfs" "$work/initramfs/dev"
-logged "$log" gcc "${warnings[@]}" -static -o "$work/initramfs/init" "$bench/main.c" "$bench"/cases/*.c
+logged "$log" gcc "${warnings[@]}" -static -o "$work/initramfs/init" "$bench/main.c" "$bench/cases.c"
 cp "$(command -v busybox)" "$work/initramfs/busybox"
 mkfs=$(command -v mkfs.xfs)
 cp "$mkfs" "$work/initramfs/"

@@ -30,40 +30,21 @@
 #define KPF_TAIL	16
 
 static const struct backing backings[] = {
-	{ "order0", 4, ANON },
-	{ "16K", 16, ANON },
-	{ "64K", 64, ANON },
-	{ "256K", 256, ANON },
-	{ "2M-ptes", 2048, ANON, .by_ptes = true },
-	{ "2M-pmds", 2048, ANON },
-	{ "shmem-64K", 64, SHMEM },
-	{ "shmem-2M", 2048, SHMEM },
-	{ "file", 0, FILES },
-}, orders[] = {
-	{ "order0", 4, ANON },
-	{ "16K", 16, ANON },
-	{ "32K", 32, ANON },
-	{ "64K", 64, ANON },
-	{ "128K", 128, ANON },
-	{ "256K", 256, ANON },
-	{ "512K", 512, ANON },
-	{ "1M", 1024, ANON },
-	{ "2M", 2048, ANON, .by_ptes = true },
-}, shared[] = {
-	{ "64K", 64, ANON },
-	{ "2M-ptes", 2048, ANON, .by_ptes = true },
-	{ "2M-pmds", 2048, ANON },
+	{ "order0", 4, ANON, CASES | ORDERS },
+	{ "16K", 16, ANON, CASES | ORDERS },
+	{ "32K", 32, ANON, ORDERS },
+	{ "64K", 64, ANON, CASES | ORDERS | SHARERS },
+	{ "128K", 128, ANON, ORDERS },
+	{ "256K", 256, ANON, CASES | ORDERS },
+	{ "512K", 512, ANON, ORDERS },
+	{ "1M", 1024, ANON, ORDERS },
+	{ "2M", 2048, ANON, ORDERS, .by_ptes = true },
+	{ "2M-ptes", 2048, ANON, CASES | SHARERS, .by_ptes = true },
+	{ "2M-pmds", 2048, ANON, CASES | SHARERS },
+	{ "shmem-64K", 64, SHMEM, CASES },
+	{ "shmem-2M", 2048, SHMEM, CASES },
+	{ "file", 0, FILES, CASES },
 }, nothing = { "nothing", 0, ANON };
-
-static const struct bench_case *const cases[] = {
-	&touch_case, &fork_case, &child_exit_case, &cow_alive_case, &cow_gone_case,
-	&split_case, &mprotect_case, &dontneed_case, &mremap_case, &pageout_case,
-	&swapin_case, &migrate_case, &munmap_case, &exit_case,
-}, *const growing[] = {
-	&fork_case, &child_exit_case, &cow_gone_case, &munmap_case,
-}, *const sharing[] = {
-	&fork_case, &child_exit_case,
-};
 
 static size_t mib = 64;
 static int repeat = 3;
@@ -378,31 +359,33 @@ static void setup(void)
 	make_file(mib << 20);
 }
 
+static void count_part(enum part part, size_t size)
+{
+	for (const struct bench_case *c = cases; c->name; c++) {
+		int sharers = part == SHARERS;
+
+		if (!(c->parts & part))
+			continue;
+		do {
+			if (c->fixed && part != ORDERS)
+				repeated(c, &nothing, 0, sharers);
+			for (unsigned int b = 0; b < sizeof(backings) / sizeof(*backings); b++) {
+				if (backings[b].parts & part)
+					repeated(c, &backings[b], size, sharers);
+			}
+			sharers *= 2;
+		} while (sharers && sharers <= 64);
+	}
+}
+
 int main(void)
 {
-	size_t size;
-
 	setup();
-	size = mib << 20;
-	for (unsigned int c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
-		if (cases[c]->fixed)
-			repeated(cases[c], &nothing, 0, 0);
-		for (unsigned int b = 0; b < sizeof(backings) / sizeof(*backings); b++)
-			repeated(cases[c], &backings[b], size, 0);
-	}
+	count_part(CASES, mib << 20);
 	printf("part orders\n");
-	for (unsigned int c = 0; c < sizeof(growing) / sizeof(*growing); c++) {
-		for (unsigned int b = 0; b < sizeof(orders) / sizeof(*orders); b++)
-			repeated(growing[c], &orders[b], size, 0);
-	}
+	count_part(ORDERS, mib << 20);
 	printf("part sharers\n");
-	for (unsigned int c = 0; c < sizeof(sharing) / sizeof(*sharing); c++) {
-		for (int sharers = 1; sharers <= 64; sharers *= 2) {
-			repeated(sharing[c], &nothing, 0, sharers);
-			for (unsigned int b = 0; b < sizeof(shared) / sizeof(*shared); b++)
-				repeated(sharing[c], &shared[b], size / 8 & ~(PMD - 1), sharers);
-		}
-	}
+	count_part(SHARERS, (mib << 20) / 8 & ~(PMD - 1));
 	printf("end\n");
 	fflush(stdout);
 	reboot(RB_POWER_OFF);
