@@ -27,11 +27,8 @@ tree_base := $(BUILD)/linux-base
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test baseline compare kunit kunit-32 selftests shell tree kernel image \
-	image-path fetch import base-tree export check-runner check-tools fails-on-base \
-	check-series build-each checkpatch docs test-user mutants model torture matrix audit-base bench bench-kernels bench-native \
-	bench-redis bench-check bench-compare \
-	mail bases deps runner recheck clean distclean kernel-patched kernel-base image-patched image-base
+# All of them.
+.PHONY: $(shell sed -n '/:=/d; s/^\([a-z][a-z0-9 -]*\):.*/\1/p' Makefile)
 
 help:	## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile

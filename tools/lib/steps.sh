@@ -13,19 +13,17 @@ keep_going=
 log=$(mktemp) || exit "$EXIT_ENV"
 trap 'rm -f "$log"' EXIT
 table='' broken=0 scenarios=()
-declare -A kunit tests folios differences splats seconds
+declare -A results folios differences splats seconds
 
 # add_up SCENARIO TARGET PASSED FAILED SKIPPED SECONDS: for the second table, with
 # what the runner's report in the log says.
 add_up()
 {
-	local s=$1 result=$3/$4/$5 f d
+	local s=$1 what=tests f d
 
 	[ -n "${seconds[$s]-}" ] || scenarios+=("$s")
-	case $2 in
-	kunit)	kunit[$s]=$result ;;
-	*)	tests[$s]=$result ;;
-	esac
+	[ "$2" != kunit ] || what=kunit
+	results[$s/$what]=$3/$4/$5
 	if read -r f d < <(sed -n 's/^audit: folios \([0-9]*\), differences \([0-9]*\),.*/\1 \2/p' "$log"); then
 		folios[$s]=$((${folios[$s]-0} + f))
 		differences[$s]=$((${differences[$s]-0} + d))
@@ -60,7 +58,7 @@ if [ ${#scenarios[@]} -gt 0 ]; then
 	printf '\n%-10s %14s %14s %10s %11s %6s %7s  %s\n' scenario kunit selftests folios \
 		differences splats time '(passed/failed/skipped)'
 	for s in "${scenarios[@]}"; do
-		printf '%-10s %14s %14s %10s %11s %6d %5d s\n' "$s" "${kunit[$s]--}" "${tests[$s]--}" \
+		printf '%-10s %14s %14s %10s %11s %6d %5d s\n' "$s" "${results[$s/kunit]--}" "${results[$s/tests]--}" \
 			"${folios[$s]--}" "${differences[$s]--}" "${splats[$s]}" "${seconds[$s]}"
 	done
 fi

@@ -107,14 +107,8 @@ out=$(cd "$BUILD/model" && pwd)
 table=''
 
 while IFS='|' read -r model kind flags want what; do
-	[[ $model != '#'* ]] || continue
-	# Without the blanks around them.
-	read -r model <<<"$model"
-	read -r kind <<<"$kind"
 	read -ra words <<<"$flags"
-	read -r want <<<"$want"
-	read -r what <<<"$what"
-	name="$model${words[*]:+ ${words[*]}}"
+	name="$model${flags:+ $flags}"
 	chosen "$name" "$@" || continue
 	folder=$out/${name// /,}
 	rm -rf "$folder"
@@ -126,7 +120,7 @@ while IFS='|' read -r model kind flags want what; do
 	printf -v line '%-52s %-8s %-18s %10d %6d %4d.%d\n' "$name" "$kind" "$verdict" \
 		"$states" "$memory" $((took / 10)) $((took % 10))
 	table+=$line
-done <"$here/cases"
+done < <(sed -e '/^#/d' -e 's/ *| */|/g' "$here/cases")
 
 [ "$(tap_number)" -gt 0 ] || die "$EXIT_USAGE" "no case fits: $*"
 printf '\n%-52s %-8s %-18s %10s %6s %6s\n%s\n' case kind verdict states MB seconds "$table"
