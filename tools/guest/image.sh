@@ -86,15 +86,10 @@ inputs="tools/testing/selftests/mm tools/testing/selftests/kselftest.h
 [ "$ARCH" != arm64 ] || inputs="$inputs tools/testing/selftests/arm64/signal"
 uapi="include/uapi arch/$SRCARCH/include/uapi include/asm-generic"
 
-hash_of()
-{
-	(cd "$tree" && find "$@" -type f ! -name 'local_config.*' -print0 |
-		LC_ALL=C sort -z | xargs -0 sha256sum)
-}
-
 # shellcheck disable=SC2086 # lists of paths
 stamp=$({
-	hash_of $inputs $uapi
+	(cd "$tree" && find $inputs $uapi -type f ! -name 'local_config.*' -print0 |
+		LC_ALL=C sort -z | xargs -0 sha256sum)
 	echo "$ARCH"
 	cat "$0" "$guest/common.sh" "$guest/init.c" "$guest/rootfs"/*
 	sha256sum "$busybox" "$bash" "$gnu_sed" "$gnu_tr" "$gnu_nice"
@@ -211,11 +206,9 @@ grep -q LIBURING "$mm/local_config.h_gen" ||
 echo "image: initramfs"
 list=$out/initramfs.list
 # shellcheck disable=SC2086 # a flag or none
-"${CROSS_COMPILE}gcc" $CC_FLAGS -static -O2 -Wall -Wextra -Werror \
-	-isystem "$out/headers/usr/include" -o "$out/init" "$guest/init.c" 2>>"$log" ||
-	die "$EXIT_BUILD" "init.c does not compile (log: $log)"
-gcc -O2 -w -o "$out/gen_init_cpio" "$src/usr/gen_init_cpio.c" 2>>"$log" ||
-	die "$EXIT_BUILD" "gen_init_cpio.c does not compile (log: $log)"
+logged "$log" "${CROSS_COMPILE}gcc" $CC_FLAGS -static -O2 -Wall -Wextra -Werror \
+	-isystem "$out/headers/usr/include" -o "$out/init" "$guest/init.c"
+logged "$log" gcc -O2 -w -o "$out/gen_init_cpio" "$src/usr/gen_init_cpio.c"
 {
 	for dir in bin sbin dev etc etc/guest lib lib64 mm mnt mnt/xfs proc root \
 		   run sys tmp usr usr/bin usr/lib var; do
