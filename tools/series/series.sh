@@ -229,11 +229,13 @@ additions()
 	done
 }
 
+# Where new files of the series are at their kernel paths here.
+folders=(mm include Documentation tools/mm tools/testing)
+
 # The part of a repository (or of a render) that mirrors the series.
 mirrored()
 {
-	(cd "$1" && find patches/0*.patch Kconfig MAINTAINERS mm include Documentation \
-		tools/testing -type f 2>/dev/null | sort)
+	(cd "$1" && find patches/0*.patch Kconfig MAINTAINERS "${folders[@]}" -type f 2>/dev/null | sort)
 }
 
 # render TIP DIR: all that the repository has to hold for this series.
@@ -244,8 +246,7 @@ render()
 	format "$1" "$2/patches"
 	additions "$1" Kconfig >"$2/Kconfig"
 	additions "$1" MAINTAINERS >"$2/MAINTAINERS"
-	new=$(g diff --name-only --no-renames --diff-filter=A base "$1" -- \
-		mm include Documentation tools/testing)
+	new=$(g diff --name-only --no-renames --diff-filter=A base "$1" -- "${folders[@]}")
 	# shellcheck disable=SC2086 # kernel paths have no spaces
 	[ -z "$new" ] || g archive "$1" $new | tar -C "$2" -x
 }
@@ -327,7 +328,7 @@ cmd_export()
 	for f in $(cd "$REPO" && find patches -name '0*.patch' ! -name '0000-*') \
 		 $(cat "$PATCHES"/0*.patch 2>/dev/null |
 		   awk 'was == "--- /dev/null" { print substr($2, 3) } { was = $0 }' |
-		   grep -E '^(mm|include|Documentation|tools/testing)/'); do
+		   grep -E "^($(IFS='|'; echo "${folders[*]}"))/"); do
 		[ -e "$tmp/new/$f" ] || rm -f "$REPO/$f"
 	done
 	for f in $(mirrored "$tmp/new"); do
