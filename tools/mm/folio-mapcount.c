@@ -576,8 +576,14 @@ static bool read_maps(const struct process *p, struct range **ranges, size_t *nr
 		name = 0;
 		if (sscanf(line, "%llx-%llx %*4s %*x %*x:%*x %*u %n",
 			   &start, &end, &name) != 2 || !name || start >= end ||
-		    start < last || start % page_size || end % page_size)
-			errx(CODE_FAILURE, "maps of process %d: a line is not as expected", p->pid);
+		    start % page_size || end % page_size)
+			errx(CODE_FAILURE, "maps of process %d: a line is not as expected: %s",
+			     p->pid, line);
+		/* What was printed before can have been merged with what comes next. */
+		if (start < last)
+			start = last;
+		if (start >= end)
+			continue;
 		last = end;
 		/* No part of the process, and beyond what pagemap has. */
 		if (!strcmp(line + name, "[vsyscall]\n"))
