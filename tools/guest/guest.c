@@ -127,12 +127,14 @@ static char *make_result_dir(const char *name)
 	}
 }
 
-/* bzImage lies in arch/x86/boot of the folder that has the .config. */
+/* A package's kernel has it beside it; bzImage lies in arch/x86/boot of a folder with it. */
 static void save_config(const char *dir)
 {
-	char *path = opt.kernel ? fmt("%s/../../../.config", dirname(fmt("%s", opt.kernel))) : "";
-	char *text = read_all(path, NULL);
+	char *kernel = opt.kernel ? dirname(fmt("%s", opt.kernel)) : "";
+	char *text = read_all(fmt("%s/config", kernel), NULL);
 
+	if (!text)
+		text = read_all(fmt("%s/../../../.config", kernel), NULL);
 	if (text)
 		write_new(fmt("%s/.config", dir), text, strlen(text));
 	free(text);

@@ -47,7 +47,7 @@ struct scenario {
 	char *name, *title, *append, *cpu, *audit;
 	const struct arch *arch;
 	int memory, cpus, nodes;	/* MiB, number, number */
-	bool disk;
+	bool disk, root;
 	double limit_boot, limit_silence, limit_test, limit_run, tcg_factor;
 	struct list config, tests, archives;
 };

@@ -181,8 +181,9 @@ static void mounts(void)
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		mkdir(table[i].dir, 0755);
+		/* Busy: an initrd has done it. */
 		if (mount(table[i].type, table[i].dir, table[i].type, 0,
-			  table[i].data) && report_fd >= 0)
+			  table[i].data) && errno != EBUSY && report_fd >= 0)
 			report("#! mount %s: %s", table[i].dir, strerror(errno));
 		/* The report goes to a device node, so /dev comes first. */
 		if (!strcmp(table[i].dir, "/dev"))

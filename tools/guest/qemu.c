@@ -102,6 +102,8 @@ static char *make_initrd(const struct boot *b)
 	add_archive(&all, b->image, "initramfs");
 	for (int i = 0; i < b->s->archives.n; i++)
 		add_archive(&all, b->image, b->s->archives.v[i]);
+	/* Debian's has no such folder. */
+	cpio_entry(&all, "etc/guest", S_IFDIR | 0755, "", 0);
 	cpio_entry(&all, "etc/guest/plan", S_IFREG | 0644, b->plan, strlen(b->plan));
 	cpio_entry(&all, "TRAILER!!!", 0, "", 0);
 	write_new(path, all.s, all.len);
@@ -112,6 +114,9 @@ static char *make_initrd(const struct boot *b)
 static void command_line(const struct boot *b, const char *initrd, struct list *l)
 {
 	const struct scenario *s = b->s;
+	const struct { bool there; const char *name; } disks[] = {
+		{ s->disk, "xfs" }, { s->root, "root" },
+	};
 	int share = s->memory / s->nodes;
 
 	list_add(l, s->arch->qemu);
@@ -133,10 +138,13 @@ static void command_line(const struct boot *b, const char *initrd, struct list *
 		ARG("-numa", "node,nodeid=%d,memdev=ram%d,cpus=%d-%d", i, i,
 		    i * s->cpus / s->nodes, (i + 1) * s->cpus / s->nodes - 1);
 	}
-	if (s->disk) {
+	for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
+		if (!disks[i].there)
+			continue;
 		/* The image is shared by all runs: what a guest writes is dropped. */
-		ARG("-drive", "if=none,id=disk,format=raw,snapshot=on,file=%s/xfs.img", b->image);
-		ARG("-device", "virtio-blk-pci,drive=disk");
+		ARG("-drive", "if=none,id=%s,format=raw,snapshot=on,file=%s/%s.img",
+		    disks[i].name, b->image, disks[i].name);
+		ARG("-device", "virtio-blk-pci,drive=%s", disks[i].name);
 	}
 	if (b->shell) {
 		ARG("-chardev", "stdio,id=console,signal=off,mux=on");

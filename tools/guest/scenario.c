@@ -61,6 +61,7 @@ void scenario_load(struct scenario *s, const char *path)
 		{ "cpus", INT, &s->cpus },
 		{ "nodes", INT, &s->nodes },
 		{ "disk", BOOL, &s->disk },
+		{ "root", BOOL, &s->root },
 		{ "tests", WORDS, &s->tests },
 		{ "limit_boot", SECONDS, &s->limit_boot },
 		{ "limit_silence", SECONDS, &s->limit_silence },

@@ -118,6 +118,7 @@ bad_scenario 'memory = lots\n' ':1: bad value of memory' "bad number"
 bad_scenario 'just words\n' ':1: not "key = value"' "no equals sign"
 bad_scenario 'nodes = 4\ncpus = 2\n' 'same number of CPUs' "more nodes than CPUs"
 bad_scenario 'arch = vax\n' ':1: bad value of arch: vax' "unknown architecture"
+bad_scenario 'root = /dev/vda\n' ':1: bad value of root' "root is yes or no"
 bad_scenario 'audit = yes\n' ':1: bad value of audit: yes' "audit is required or optional"
 for file in "$tests"/../scenarios/*.scenario; do
 	name=$(basename "$file")
@@ -230,6 +231,11 @@ left cmdline '^qemu-system-i386 .* -M q35 -accel .* -cpu n270 .*chardev:ktap.*co
 left run '^audit = required$' "an audit is required"
 live plan "$EXIT_LOST" '' "another audit than the scenario's" --audit optional
 left run '^audit = optional$' "the option wins"
+printf 'tests = alpha\ndisk = yes\nroot = yes\n' >"$scenario"
+echo CONFIG_OF_A_PACKAGE=y >"$work/config"
+live plan "$EXIT_LOST" '' "a root on a disk"
+left cmdline 'file=[^ ]*/xfs.img.*file=[^ ]*/root.img' "is behind the other disk"
+left .config '^CONFIG_OF_A_PACKAGE=y$' "the configuration beside the kernel"
 printf 'tests = torture\nlimit_run = 1\ntcg_factor = 1\n' >"$scenario"
 live noisy "$EXIT_HANG" ' 3 s for the whole run' "the run may take as much longer as torture" --duration 2
 
