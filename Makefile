@@ -147,6 +147,21 @@ shell: kernel-patched image-patched	## a prompt in the booted patched guest
 	@$(runner) shell --scenario $(scenario_file) \
 		--kernel $(call kernel_image,patched) --image $(call image_dir,patched)
 
+# A kernel to install. The test is of the small configuration.
+deb_out = $(or $(OUT),$(BUILD)/deb$(if $(CONFIG),-config))
+deb deb-test: SCENARIO := deb
+deb: import	## Debian packages of the patched kernel; CONFIG=/boot/config-version OUT=folder
+	@$(guest)/kernel.sh $(tree_patched) $(SCENARIO) $(call kernel_dir,patched)$(if $(CONFIG),-config) \
+		"$(deb_out)" $(if $(CONFIG),"$(CONFIG)")
+
+deb_image := $(BUILD)/image/deb
+deb-test: override CONFIG :=
+deb-test: override OUT :=
+deb-test: deb image-patched	## install the package in a Debian root, boot that, and run cow there
+	@$(guest)/debian.sh $(deb_out) $(call image_dir,patched) $(deb_image)
+	@$(runner) run --scenario $(scenario_file) --kernel $(deb_image)/vmlinuz --image $(deb_image) \
+		--results $(results)/patched $(addprefix --test ,$(T))
+
 recheck: runner	## judge the saved logs of the last run again
 	@$(runner) recheck $(results)/patched/latest
 
@@ -215,7 +230,7 @@ deps:	## install what is missing of the Debian packages
 	@tools/lib/deps.sh
 
 clean:	## remove what is built, keep source, ccache and results
-	rm -rf $(addprefix $(BUILD)/,kernel image kunit guest each docs user mutants)
+	rm -rf $(addprefix $(BUILD)/,kernel image kunit guest each docs user mutants deb deb-config)
 
 distclean:	## remove all of BUILD
 	rm -rf $(BUILD)

@@ -20,6 +20,8 @@ packages=(
 	# guest
 	bash-static busybox-static libc6-dev-arm64-cross qemu-system-arm
 	qemu-system-x86 seabios stress-ng xfsprogs
+	# Debian packages of the kernel, and a root to install them in
+	debhelper e2fsprogs fakeroot libdw-dev mmdebstrap
 	# pictures of measurements
 	gnuplot-nox
 	# models

@@ -409,9 +409,33 @@ expect "$EXIT_USAGE" "not NAME=KERNEL" "bench: which kernel" "$bench/bench.sh" "
 expect "$EXIT_USAGE" "no such kernel" "bench: a kernel that is not there" "$bench/bench.sh" "$work/out" a=/nowhere
 is "bench: and leaves nothing" [ ! -e "$work/out" ]
 
+# A kernel to install: what is refused, and that it leaves earlier packages alone.
+guest=$tests/../../guest
+mkdir -p "$work/tree/tools/testing/selftests/mm" "$work/packages" "$work/image"
+cp "$kernel/Makefile" "$work/tree"
+echo earlier >"$work/packages/linux-image-7.3.4-folio-mapcount_1_amd64.deb"
+echo hello >"$work/nonsense"
+echo CONFIG_ARM64=y >"$work/arm64"
+for config in /nowhere "$work" "$work/nonsense" "$work/arm64"; do
+	expect "$EXIT_USAGE" "^kernel.sh: $config: not the configuration" "deb: CONFIG=$config" \
+		"$guest/kernel.sh" "$work/tree" deb "$work/deb-kernel" "$work/packages" "$config"
+done
+expect "$EXIT_BUILD" "failed: kmake" "deb: a tree that does not build" \
+	"$guest/kernel.sh" "$work/tree" deb "$work/deb-kernel" "$work/packages"
+is "deb: and earlier packages are untouched" grep -q earlier "$work"/packages/*.deb
+expect "$EXIT_USAGE" "0 packages of the kernel" "deb-test: no package" \
+	"$guest/debian.sh" "$work/image" "$work/image" "$work/root"
+expect "$EXIT_USAGE" "not an image" "deb-test: no selftests" \
+	"$guest/debian.sh" "$work/packages" "$work/image" "$work/root"
+touch "$work/packages/linux-image-7.3.5-folio-mapcount_1_amd64.deb"
+expect "$EXIT_USAGE" "2 packages of the kernel" "deb-test: two packages" \
+	"$guest/debian.sh" "$work/packages" "$work/image" "$work/root"
+is "deb-test: and leaves nothing" [ ! -e "$work/root" ]
+
 if command -v shellcheck >/dev/null; then
 	is "shellcheck" shellcheck -x "$tests"/*.sh "$tests"/../*.sh "$tests"/../../lib/*.sh \
-		"$bench"/*.sh "$bench"/*/*.sh "$tests"/../../model/*.sh
+		"$bench"/*.sh "$bench"/*/*.sh "$tests"/../../model/*.sh "$guest"/*.sh \
+		"$guest"/rootfs/{package,pass-plan,run-test,setup}
 else
 	tap_skip "shellcheck" "not installed"
 fi
