@@ -25,7 +25,7 @@ logged()
 	shift
 	"$@" >>"$log" 2>&1 && return
 	need_space "$(dirname "$log")" 16
-	grep -aE '(error|Error|undefined|No such|\*\*\*)' "$log" | tail -n 20 >&2 || :
+	grep -aE '(error|Error|undefined|No such|\*\*\*|^E: )' "$log" | tail -n 20 >&2 || :
 	die "$EXIT_BUILD" "failed: $* (log: $log)"
 }
 

@@ -113,7 +113,7 @@ if ! cmp -s "$merged" "$out/fragments" || [ ! -s "$out/.config" ] ||
    ! cmp -s "$out/.config" "$out/config.done" ||
    { [ -n "$config" ] && ! cmp -s "$config" "$out/config.from"; }; then
 	say "configuring $(basename "$scenario" .scenario)"
-	rm -f "$out/fragments" "$out/config.done"
+	rm -f "$out/fragments" "$out/config.done" "$out/packages.done"
 	if [ -n "$config" ]; then
 		cp "$config" "$out/config.from"
 		cp "$config" "$out/.config"
@@ -131,10 +131,15 @@ start=$SECONDS
 if [ -z "$packages" ]; then
 	logged "$log" kmake -j"$(nproc)" "${KERNEL_IMAGE##*/}"
 else
-	# The version, the number of patches, and which state of them.
+	# The kernel's version, the number of patches, and which state of them.
 	version=$(kmake -s kernelversion)-$(tree_git rev-list --count base..HEAD)
-	version+=+g$(tree_git rev-parse --short=12 HEAD)
-	rm -f "$out"/../*.deb
+	version+=+g$(tree_git describe --always --exclude '*' --abbrev=12 --dirty=+dirty)
+	if [[ $version != *+dirty ]] && grep -qsF " $packages/linux-image-" "$out/packages.done" &&
+	   grep -qF "_${version}_" "$out/packages.done" && sha256sum -c --status "$out/packages.done"; then
+		say "up to date: $packages"
+		exit 0
+	fi
+	rm -f "$out"/../*.deb "$out/packages.done"
 	logged "$log" kmake -j"$(nproc)" KDEB_PKGVERSION="$version" bindeb-pkg
 fi
 # make may have brought in symbols of a changed tree: look again.
@@ -145,7 +150,8 @@ if [ -n "$packages" ]; then
 	rm -f "$packages"/linux-{image,headers}-"${release}"_*.deb
 	mv "$out"/../linux-{image,headers}-"${release}"_*.deb "$packages" ||
 		die "$EXIT_ENV" "$packages: cannot move the packages there"
-	say "$(ls "$packages"/linux-{image,headers}-"${release}"_*.deb), $((SECONDS - start)) s"
+	sha256sum "$packages"/linux-{image,headers}-"${release}"_*.deb >"$out/packages.done"
+	cut -d ' ' -f 3- "$out/packages.done"
 	exit 0
 fi
 say "$out/$KERNEL_IMAGE, $((SECONDS - start)) s"
