@@ -423,6 +423,66 @@ done
 expect "$EXIT_BUILD" "failed: kmake" "deb: a tree that does not build" \
 	"$guest/kernel.sh" "$work/tree" deb "$work/deb-kernel" "$work/packages"
 is "deb: and earlier packages are untouched" grep -q earlier "$work"/packages/*.deb
+# A make that builds what it is told to, at once, and the kernel's script.
+mkdir -p "$work/kmake" "$work/tree/scripts/kconfig"
+cat >"$work/kmake/make" <<'END'
+#!/bin/bash
+for arg; do
+	case $arg in
+	O=*)		cd "${arg#O=}" || exit ;;
+	tinyconfig)	: >.config ;;
+	kernelversion)	echo 7.3.4 ;;
+	KDEB_PKGVERSION=*) version=${arg#*=} ;;
+	bindeb-pkg)	[ -z "${FAKE_BROKEN-}" ] || exit 2
+			mkdir -p include/config
+			echo 7.3.4-folio-mapcount >include/config/kernel.release
+			for name in linux-{image,headers}-7.3.4-folio-mapcount linux-libc-dev; do
+				echo "$$" >"../${name}_${version}_amd64.deb"
+			done ;;
+	esac
+done
+END
+cat >"$work/tree/scripts/kconfig/merge_config.sh" <<'END'
+#!/bin/sh
+cat "$5" >>"$4"
+END
+chmod +x "$work/kmake/make" "$work/tree/scripts/kconfig/merge_config.sh"
+git -C "$work/tree" init -q -b base
+git -C "$work/tree" config user.name Tester
+git -C "$work/tree" config user.email tester@localhost
+commit "$work/tree" base
+git -C "$work/tree" checkout -q -b series
+touch "$work/tree/new"
+commit "$work/tree" new
+deb()
+{
+	PATH=$work/kmake:$PATH "$guest/kernel.sh" "$work/tree" deb "$work/deb-kernel" "$work/packages" "$@"
+}
+
+packages()
+{
+	(cd "$work/packages" && echo ./*)
+}
+version=7.3.4-1+g$(git -C "$work/tree" rev-parse --short=12 HEAD)
+wanted="./linux-headers-7.3.4-folio-mapcount_${version}_amd64.deb ./linux-image-7.3.4-folio-mapcount_${version}_amd64.deb"
+expect "$EXIT_BUILD" "failed: kmake .*bindeb-pkg" "deb: packages that cannot be built" env FAKE_BROKEN=1 bash -c "$(declare -f deb)
+	work=$work guest=$guest; deb"
+is "deb: and earlier packages are untouched" grep -q earlier "$work"/packages/*.deb
+expect 0 "/linux-image-.*_${version}_amd64.deb$" "deb: packages" deb
+is "deb: are there, in place of the earlier ones" [ "$(packages)" = "$wanted" ]
+expect 0 "up to date" "deb: nothing has changed" deb
+echo x >"$work/tree/new"
+expect 0 "_${version}+dirty_amd64.deb$" "deb: something has changed" deb
+expect 0 "_${version}+dirty_amd64.deb$" "deb: and who knows what else" deb
+git -C "$work/tree" checkout -q new
+expect 0 "_${version}_amd64.deb$" "deb: and is as before" deb
+printf 'CONFIG_X86_64=y\nCONFIG_OF_A_MACHINE=y\n' >"$work/config"
+expect 0 "_${version}_amd64.deb$" "deb: a configuration of one's own" deb "$work/config"
+is "deb: is what it is made from" grep -qx CONFIG_OF_A_MACHINE=y "$work/deb-kernel/linux/.config"
+is "deb: without what that needs not" [ "$(grep -c EXT4 "$work/deb-kernel/linux/.config")" -eq 0 ]
+expect 0 "up to date" "deb: that has not changed either" deb "$work/config"
+echo CONFIG_MORE=y >>"$work/config"
+expect 0 "_${version}_amd64.deb$" "deb: now it has" deb "$work/config"
 expect "$EXIT_USAGE" "0 packages of the kernel" "deb-test: no package" \
 	"$guest/debian.sh" "$work/image" "$work/image" "$work/root"
 expect "$EXIT_USAGE" "not an image" "deb-test: no selftests" \
